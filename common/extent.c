@@ -1,0 +1,294 @@
+/* extent.c - columns, zstd, checksum. The layout is drawn in proto/format.h. */
+#include "common/extent.h"
+
+#include "common/checksum.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+/* Level 1 is the knee for blocks of 64 KiB: higher levels gain some 5 % and cost twice. */
+#define ZSTD_LEVEL 1
+/* A codec has to save more than this, or reading would pay for nothing. */
+#define WORTH_BYTES 16
+
+static enum ts_err
+reserve(uint8_t **buffer, size_t *capacity, size_t bytes)
+{
+    uint8_t *grown;
+
+    if (bytes <= *capacity)
+        return TS_OK;
+    grown = realloc(*buffer, bytes);
+    if (grown == NULL)
+        return TS_FAIL(TS_E_NOMEM, "out of memory for a block of %zu bytes", bytes);
+    *buffer = grown;
+    *capacity = bytes;
+    return TS_OK;
+}
+
+void
+ts_extent_writer_done(struct ts_extent_writer *writer)
+{
+    free(writer->extent);
+    free(writer->plain);
+    ZSTD_freeCCtx(writer->zstd);
+    *writer = (struct ts_extent_writer){0};
+}
+
+void
+ts_block_done(struct ts_block *block)
+{
+    free(block->extent);
+    free(block->plain);
+    ZSTD_freeDCtx(block->zstd);
+    *block = (struct ts_block){0};
+}
+
+enum ts_err
+ts_block_reserve(struct ts_block *block, size_t bytes)
+{
+    block->seq = 0;
+    return reserve(&block->extent, &block->extent_capacity, bytes);
+}
+
+static uint64_t
+extent_checksum(const uint8_t *extent, size_t payload_end, uint64_t seed)
+{
+    return ts_checksum(extent + sizeof(uint64_t), payload_end - sizeof(uint64_t), seed);
+}
+
+/* Columns to differences, so that zstd sees small numbers. In place. */
+static void
+delta_columns(uint8_t *plain, uint32_t count)
+{
+    int64_t *times = (int64_t *)(void *)plain;
+    uint32_t *ends = (uint32_t *)(void *)(plain + (size_t)count * sizeof(int64_t));
+
+    for (uint32_t i = count; i-- > 1;) {
+        times[i] = (int64_t)((uint64_t)times[i] - (uint64_t)times[i - 1]);
+        ends[i] -= ends[i - 1];
+    }
+}
+
+static void
+undelta_columns(uint8_t *plain, uint32_t count)
+{
+    int64_t *times = (int64_t *)(void *)plain;
+    uint32_t *ends = (uint32_t *)(void *)(plain + (size_t)count * sizeof(int64_t));
+
+    for (uint32_t i = 1; i < count; i++) {
+        times[i] = (int64_t)((uint64_t)times[i] + (uint64_t)times[i - 1]);
+        ends[i] += ends[i - 1];
+    }
+}
+
+/* Compresses plain[0..raw_bytes) behind the extent's header. False if it does not pay. */
+static bool
+compress_plain(struct ts_extent_writer *writer, size_t raw_bytes, size_t *out_stored)
+{
+    size_t stored;
+
+    if (writer->zstd == NULL)
+        writer->zstd = ZSTD_createCCtx();
+    if (writer->zstd == NULL || raw_bytes <= WORTH_BYTES)
+        return false; /* without memory for a context the block is kept raw: nothing is lost */
+    stored = ZSTD_compressCCtx(writer->zstd, writer->extent + sizeof(struct ts_extent),
+                               raw_bytes - WORTH_BYTES, writer->plain, raw_bytes, ZSTD_LEVEL);
+    if (ZSTD_isError(stored))
+        return false;
+    *out_stored = stored;
+    return true;
+}
+
+/* Finishes the extent from writer->plain. */
+static void
+finish_extent(struct ts_extent_writer *writer, uint64_t seq, uint32_t count, size_t raw_bytes,
+              unsigned flags, const uint64_t *delete_map, enum ts_codec codec, uint64_t seed)
+{
+    const size_t map_bytes = ((size_t)count + 63) / 64 * 8;
+    struct ts_extent header = {
+        .seq = seq, .count = count, .raw_bytes = (uint32_t)raw_bytes, .flags = (uint8_t)flags};
+    size_t stored = raw_bytes;
+    size_t payload_end, padded_end;
+
+    header.codec = TS_CODEC_NONE;
+    if (codec == TS_CODEC_ZSTD) {
+        delta_columns(writer->plain, count);
+        if (compress_plain(writer, raw_bytes, &stored)) {
+            header.codec = TS_CODEC_ZSTD;
+            header.flags |= TS_EXTENT_DELTA;
+        } else {
+            undelta_columns(writer->plain, count);
+        }
+    }
+    if (header.codec == TS_CODEC_NONE)
+        memcpy(writer->extent + sizeof header, writer->plain, raw_bytes);
+    header.stored_bytes = (uint32_t)stored;
+    memcpy(writer->extent, &header, sizeof header);
+    payload_end = sizeof header + stored;
+    padded_end = TS_PAD8(payload_end);
+    memset(writer->extent + payload_end, 0, padded_end - payload_end);
+    header.checksum = extent_checksum(writer->extent, payload_end, seed);
+    memcpy(writer->extent, &header.checksum, sizeof header.checksum);
+    memcpy(writer->extent + padded_end, delete_map, map_bytes);
+    writer->extent_bytes = padded_end + map_bytes;
+    writer->count = count;
+}
+
+enum ts_err
+ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
+                    uint32_t open_bytes, const struct ts_slot_look *look, enum ts_codec codec,
+                    uint64_t seed)
+{
+    const uint8_t *base = (const uint8_t *)slot;
+    const uint32_t count = look->count;
+    const size_t columns = (size_t)count * TS_EXTENT_RECORD_BYTES;
+    uint64_t delete_map[65536 / sizeof(struct ts_slot_record) / 64 + 1] = {0};
+    int64_t *times;
+    uint32_t *ends;
+    uint32_t end = 0;
+    enum ts_err err;
+
+    /* A record costs less in columns than in the open block, so open_bytes is enough. */
+    assert(count > 0 && columns <= open_bytes);
+    err = reserve(&writer->plain, &writer->plain_capacity, open_bytes);
+    if (err == TS_OK)
+        err = reserve(&writer->extent, &writer->extent_capacity,
+                      (size_t)ts_extent_raw_bytes(count, open_bytes));
+    if (err != TS_OK)
+        return err;
+    times = (int64_t *)(void *)writer->plain;
+    ends = (uint32_t *)(void *)(writer->plain + (size_t)count * sizeof(int64_t));
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t off = ts_load_u32(base + ts_slot_array_off(open_bytes, i));
+        const struct ts_slot_record *record = (const void *)(base + off);
+        uint32_t flags = atomic_load_explicit(&record->flags, memory_order_relaxed);
+        uint32_t bytes = record->bytes;
+
+        if (flags & TS_RECORD_DAMAGED)
+            bytes = 0; /* its number stays, its bytes are worth nothing */
+        if (flags != 0)
+            delete_map[i / 64] |= UINT64_C(1) << (i % 64);
+        memcpy(writer->plain + columns + end, record + 1, bytes);
+        end += bytes;
+        times[i] = record->time_ns;
+        ends[i] = end;
+    }
+    writer->min_time_ns = times[0];
+    writer->max_time_ns = times[count - 1];
+    finish_extent(writer, look->seq, count, columns + end, look->flags, delete_map, codec, seed);
+    return TS_OK;
+}
+
+enum ts_err
+ts_extent_from_record(struct ts_extent_writer *writer, uint64_t seq, int64_t time_ns,
+                      const void *body, size_t bytes, enum ts_codec codec, uint64_t seed)
+{
+    const uint64_t no_deletes = 0;
+    const uint32_t end = (uint32_t)bytes;
+    enum ts_err err;
+
+    err = reserve(&writer->plain, &writer->plain_capacity, TS_EXTENT_RECORD_BYTES + bytes);
+    if (err == TS_OK)
+        err = reserve(&writer->extent, &writer->extent_capacity,
+                      (size_t)ts_extent_raw_bytes(1, bytes));
+    if (err != TS_OK)
+        return err;
+    memcpy(writer->plain, &time_ns, sizeof time_ns);
+    memcpy(writer->plain + sizeof time_ns, &end, sizeof end);
+    memcpy(writer->plain + TS_EXTENT_RECORD_BYTES, body, bytes);
+    writer->min_time_ns = writer->max_time_ns = time_ns;
+    finish_extent(writer, seq, 1, TS_EXTENT_RECORD_BYTES + bytes, 0, &no_deletes, codec, seed);
+    return TS_OK;
+}
+
+/* ---- back ---- */
+
+static enum ts_err
+refuse(struct ts_block *block, size_t offset, const char *what)
+{
+    block->seq = 0;
+    return TS_FAIL(TS_E_CORRUPT, "byte %zu of the block: %s", offset, what);
+}
+
+static enum ts_err
+decompress(struct ts_block *block, const struct ts_extent *header, const uint8_t *payload)
+{
+    enum ts_err err;
+    size_t n;
+
+    err = reserve(&block->plain, &block->plain_capacity, header->raw_bytes);
+    if (err != TS_OK)
+        return err;
+    if (block->zstd == NULL)
+        block->zstd = ZSTD_createDCtx();
+    if (block->zstd == NULL)
+        return TS_FAIL(TS_E_NOMEM, "out of memory for a zstd context");
+    n = ZSTD_decompressDCtx(block->zstd, block->plain, header->raw_bytes, payload,
+                            header->stored_bytes);
+    if (ZSTD_isError(n) || n != header->raw_bytes)
+        return refuse(block, sizeof *header, "zstd cannot read it");
+    return TS_OK;
+}
+
+/* Columns of a payload that passed its checksum are checked all the same: a newer writer's bug
+ * must not become a reader's overrun. */
+static enum ts_err
+check_columns(struct ts_block *block, uint32_t count, size_t raw_bytes)
+{
+    const size_t columns = (size_t)count * TS_EXTENT_RECORD_BYTES;
+    uint32_t end = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (block->end[i] < end)
+            return refuse(block, sizeof(struct ts_extent), "bodies overlap");
+        end = block->end[i];
+    }
+    if (end != raw_bytes - columns)
+        return refuse(block, sizeof(struct ts_extent), "bodies do not fill the block");
+    return TS_OK;
+}
+
+enum ts_err
+ts_extent_decode(struct ts_block *block, size_t bytes, uint64_t seq, uint64_t first_no,
+                 uint32_t count, uint64_t raw_limit, uint64_t seed)
+{
+    const size_t map_bytes = ((size_t)count + 63) / 64 * 8;
+    const uint8_t *payload = block->extent + sizeof(struct ts_extent);
+    struct ts_extent header;
+    enum ts_err err = TS_OK;
+
+    if (bytes < sizeof header)
+        return refuse(block, 0, "too short");
+    memcpy(&header, block->extent, sizeof header);
+    if (header.seq != seq || header.count != count || count == 0)
+        return refuse(block, 8, "it is not the block that the index names");
+    if ((uint64_t)sizeof header + TS_PAD8((uint64_t)header.stored_bytes) + map_bytes != bytes ||
+        header.raw_bytes > raw_limit ||
+        header.raw_bytes < (uint64_t)count * TS_EXTENT_RECORD_BYTES || header.dir_units != 0 ||
+        (header.flags & ~(TS_EXTENT_DELTA | TS_EXTENT_JUMP)) != 0)
+        return refuse(block, 16, "impossible lengths");
+    if (header.checksum !=
+        extent_checksum(block->extent, sizeof header + header.stored_bytes, seed))
+        return refuse(block, 0, "checksum mismatch");
+    if (header.codec == TS_CODEC_ZSTD) {
+        err = decompress(block, &header, payload);
+        if (err != TS_OK)
+            return err;
+        payload = block->plain;
+        if (header.flags & TS_EXTENT_DELTA)
+            undelta_columns(block->plain, count);
+    } else if (header.codec != TS_CODEC_NONE || header.raw_bytes != header.stored_bytes) {
+        return refuse(block, 30, "unknown codec");
+    }
+    block->seq = seq;
+    block->first_no = first_no;
+    block->count = count;
+    block->time_ns = (const int64_t *)(const void *)payload;
+    block->end = (const uint32_t *)(const void *)(payload + (size_t)count * sizeof(int64_t));
+    block->bodies = payload + (size_t)count * TS_EXTENT_RECORD_BYTES;
+    block->delete_map = block->extent + bytes - map_bytes;
+    return check_columns(block, count, header.raw_bytes);
+}

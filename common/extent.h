@@ -1,0 +1,78 @@
+/* extent.h - a full open block becomes bytes for the ring, and back.
+ *
+ * Purpose    Encode records as columns, compressed or not, with a checksum; decode and check.
+ * Invariant  What is decoded is what was encoded, or the answer is an error: every length is
+ *            checked against the bytes that are there before it is used.
+ * Ownership  A ts_extent_writer owns its buffers and its zstd context, a ts_block likewise; both
+ *            grow to the largest block met and are reused.
+ * Threads    One thread at a time per object.
+ * Errors     TS_E_NOMEM; TS_E_CORRUPT, with the offset within the extent in the text.
+ */
+#ifndef TS_EXTENT_H
+#define TS_EXTENT_H
+
+#include "common/head.h"
+
+struct ts_extent_writer {
+    uint8_t *extent;  /* owned; the finished extent */
+    uint8_t *plain;   /* owned; columns and bodies before compression */
+    size_t extent_capacity, plain_capacity;
+    void *zstd;       /* owned; ZSTD_CCtx, made at first use */
+    size_t extent_bytes; /* of the finished extent, a multiple of 8 */
+    uint32_t count;
+    int64_t min_time_ns, max_time_ns;
+};
+
+void ts_extent_writer_done(struct ts_extent_writer *writer);
+
+/* Encodes the records of a closed open block. */
+enum ts_err ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
+                                uint32_t open_bytes, const struct ts_slot_look *look,
+                                enum ts_codec codec, uint64_t seed) TS_MUST_USE;
+
+/* Encodes one record as an extent of its own. */
+enum ts_err ts_extent_from_record(struct ts_extent_writer *writer, uint64_t seq, int64_t time_ns,
+                                  const void *body, size_t bytes, enum ts_codec codec,
+                                  uint64_t seed) TS_MUST_USE;
+
+/* A decoded block. */
+struct ts_block {
+    uint64_t seq; /* 0: empty */
+    uint64_t first_no;
+    uint32_t count, block_num;
+    const int64_t *time_ns;    /* views into the buffers below */
+    const uint32_t *end;       /* end of each body */
+    const uint8_t *bodies;
+    const uint8_t *delete_map; /* one bit per record */
+    uint8_t *extent;           /* owned; filled by the caller of ts_extent_decode() */
+    uint8_t *plain;            /* owned */
+    size_t extent_capacity, plain_capacity;
+    void *zstd; /* owned; ZSTD_DCtx, made at first use */
+};
+
+void ts_block_done(struct ts_block *block);
+
+/* Makes room for `bytes` in block->extent. */
+enum ts_err ts_block_reserve(struct ts_block *block, size_t bytes) TS_MUST_USE;
+
+/* Checks and decodes block->extent[0..bytes), which must be block `seq` with `count` records and
+ * at most raw_limit bytes when decompressed. On failure block->seq is 0. */
+enum ts_err ts_extent_decode(struct ts_block *block, size_t bytes, uint64_t seq, uint64_t first_no,
+                             uint32_t count, uint64_t raw_limit, uint64_t seed) TS_MUST_USE;
+
+static inline bool
+ts_block_is_deleted(const struct ts_block *block, uint32_t idx)
+{
+    return (block->delete_map[idx / 8] >> (idx % 8)) & 1;
+}
+
+static inline const uint8_t *
+ts_block_body(const struct ts_block *block, uint32_t idx, size_t *out_bytes)
+{
+    const uint32_t start = idx == 0 ? 0 : block->end[idx - 1];
+
+    *out_bytes = block->end[idx] - start;
+    return block->bodies + start;
+}
+
+#endif

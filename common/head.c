@@ -1,0 +1,225 @@
+/* head.c - append to and read from the open blocks.
+ *
+ * Writer of a record          Reader of a record
+ *   bytes, relaxed              seq, acquire         (S)
+ *   array entry, relaxed        count, acquire       (C)
+ *   count, release (C)          array entry, bytes, relaxed
+ *                               fence, acquire
+ *                               seq again, relaxed   (S): the same, or the copy is thrown away
+ * Writer that reuses a slot
+ *   seq = 0, relaxed
+ *   fence, release              pairs with the reader's fence: a reader whose copy holds a byte
+ *   new bytes                   of the new block sees that seq has moved
+ *   seq = new, release (S)
+ */
+#include "common/head.h"
+
+#include "common/checksum.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* A record's offset from the mapping is checked against the block before anything is read. */
+#define RECORD_HEADER sizeof(struct ts_slot_record)
+
+static uint32_t
+head_checksum(const struct ts_head *head)
+{
+    return (uint32_t)ts_checksum(head, offsetof(struct ts_head, checksum), 0);
+}
+
+void
+ts_head_init(struct ts_head *head, uint8_t open_shift, uint32_t store_id)
+{
+    memcpy(head->magic, TS_HEAD_MAGIC, sizeof head->magic);
+    head->version = TS_FORMAT_VERSION;
+    head->n_slots = TS_HEAD_SLOTS;
+    head->open_shift = open_shift;
+    head->store_id = store_id;
+    head->checksum = head_checksum(head);
+}
+
+enum ts_err
+ts_head_check(const struct ts_head *head, uint8_t open_shift, uint32_t store_id)
+{
+    if (memcmp(head->magic, TS_HEAD_MAGIC, sizeof head->magic) != 0)
+        return TS_FAIL(TS_E_CORRUPT, TS_HEAD_FILE ": damaged at offset 0: bad magic number");
+    if (head->version != TS_FORMAT_VERSION)
+        return TS_FAIL(TS_E_VERSION, TS_HEAD_FILE ": store version mismatch at offset 8: %u",
+                       head->version);
+    if (head->checksum != head_checksum(head))
+        return TS_FAIL(TS_E_CORRUPT,
+                       TS_HEAD_FILE ": damaged at offset 60: checksum mismatch of bytes 0 to 59");
+    if (head->n_slots != TS_HEAD_SLOTS || head->open_shift != open_shift)
+        return TS_FAIL(TS_E_CORRUPT, TS_HEAD_FILE ": damaged at offset 10: not the blocks that "
+                                                  "meta.tsdb describes");
+    if (head->store_id != store_id)
+        return TS_FAIL(TS_E_CORRUPT,
+                       TS_HEAD_FILE ": damaged at offset 12: the file belongs to another store");
+    return TS_OK;
+}
+
+static uint64_t
+slot_checksum(const struct ts_slot *slot, uint64_t seed)
+{
+    const uint64_t words[3] = {slot->flags, slot->opened_seq, slot->opened_no};
+
+    return ts_checksum(words, sizeof words, seed);
+}
+
+void
+ts_slot_open(struct ts_open_block *block, struct ts_slot *slot, uint32_t open_bytes, uint64_t seq,
+             uint64_t first_no, uint32_t flags, uint64_t seed)
+{
+    /* relaxed + release fence: the old number is gone before the first byte of the new block. A
+     * release store of 0 would not hold back the stores behind it. Pairs with read_is_good(). */
+    atomic_store_explicit(&slot->seq, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&slot->count, 0, memory_order_relaxed);
+    atomic_store_explicit(&slot->first_no, first_no, memory_order_relaxed);
+    ts_store_u32(&slot->flags, flags);
+    slot->opened_seq = seq; /* read by recovery only */
+    slot->opened_no = first_no;
+    slot->checksum = slot_checksum(slot, seed);
+    /* release: whoever sees the number sees count 0 and first_no. Pairs with ts_slot_look(). */
+    atomic_store_explicit(&slot->seq, seq, memory_order_release);
+
+    *block = (struct ts_open_block){.slot = slot,
+                                    .open_bytes = open_bytes,
+                                    .used_bytes = TS_SLOT_HEADER_BYTES,
+                                    .seq = seq,
+                                    .first_no = first_no,
+                                    .seed = seed};
+}
+
+uint32_t
+ts_record_checksum(uint64_t seed, uint64_t record_no, int64_t time_ns, uint32_t series_no,
+                   const void *body, uint32_t bytes)
+{
+    uint64_t words[4];
+
+    words[0] = XXH3_64bits(body, bytes);
+    words[1] = (uint64_t)time_ns;
+    words[2] = record_no;
+    words[3] = (uint64_t)bytes << 32 | series_no;
+    return (uint32_t)XXH3_64bits_withSeed(words, sizeof words, seed);
+}
+
+void
+ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, const void *body,
+            uint32_t bytes)
+{
+    uint8_t *base = (uint8_t *)block->slot;
+    uint8_t *at = base + block->used_bytes;
+    struct {
+        int64_t time_ns;
+        uint32_t bytes, series_no, checksum, flags;
+    } header;
+
+    assert(ts_slot_has_room(block, bytes));
+    static_assert(sizeof header == RECORD_HEADER, "the layout of struct ts_slot_record");
+
+    header.time_ns = time_ns;
+    header.bytes = bytes;
+    header.series_no = series_no;
+    header.checksum = ts_record_checksum(block->seed, block->first_no + block->count, time_ns,
+                                         series_no, body, bytes);
+    header.flags = 0;
+    ts_copy_in(at, &header, sizeof header);
+    ts_copy_in(at + RECORD_HEADER, body, bytes);
+    ts_store_u32(base + ts_slot_array_off(block->open_bytes, block->count), block->used_bytes);
+    block->used_bytes += (uint32_t)(RECORD_HEADER + TS_PAD8(bytes));
+    block->body_bytes += bytes;
+    block->count++;
+    /* release: the record and its array entry are there before it is counted. Pairs with the
+     * acquire of count in ts_slot_look(). */
+    atomic_store_explicit(&block->slot->count, block->count, memory_order_release);
+}
+
+/* True if the slot still holds the block that was looked at: what was copied is its. */
+static bool
+read_is_good(const struct ts_slot *slot, uint64_t seq)
+{
+    /* acquire fence: the copy is done before seq is read again. Pairs with ts_slot_open(). */
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&slot->seq, memory_order_relaxed) == seq;
+}
+
+struct ts_slot_look
+ts_slot_look(const struct ts_slot *slot)
+{
+    struct ts_slot_look look;
+
+    /* acquire: first_no and count are of this block or a later one. Pairs with ts_slot_open(). */
+    look.seq = atomic_load_explicit(&slot->seq, memory_order_acquire);
+    look.first_no = atomic_load_explicit(&slot->first_no, memory_order_relaxed);
+    look.flags = ts_load_u32(&slot->flags);
+    /* acquire: the records counted are there. Pairs with ts_slot_put(). */
+    look.count = atomic_load_explicit(&slot->count, memory_order_acquire);
+    if (!read_is_good(slot, look.seq))
+        look.seq = 0;
+    return look;
+}
+
+/* Offset of record idx, or 0 if the array holds nonsense. */
+static uint32_t
+record_off(const struct ts_slot *slot, uint32_t open_bytes, uint32_t idx)
+{
+    const size_t array_off = ts_slot_array_off(open_bytes, idx);
+    uint32_t off;
+
+    if (idx >= open_bytes / sizeof(uint32_t) || array_off < TS_SLOT_HEADER_BYTES)
+        return 0;
+    off = ts_load_u32((const uint8_t *)slot + array_off);
+    if (off < TS_SLOT_HEADER_BYTES || off % 8 != 0 || off + RECORD_HEADER > array_off)
+        return 0;
+    return off;
+}
+
+enum ts_slot_answer
+ts_slot_read(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed,
+             const struct ts_slot_look *look, uint32_t idx, uint8_t *body,
+             struct ts_record *out_record)
+{
+    const uint32_t off = record_off(slot, open_bytes, idx);
+    const uint64_t no = look->first_no + idx;
+    struct ts_slot_record header;
+    uint32_t flags;
+
+    if (off == 0)
+        return read_is_good(slot, look->seq) ? TS_SLOT_DAMAGED : TS_SLOT_MOVED;
+    ts_copy_out(&header, (const uint8_t *)slot + off, sizeof header);
+    if (header.bytes > ts_slot_array_off(open_bytes, idx) - off - RECORD_HEADER)
+        return read_is_good(slot, look->seq) ? TS_SLOT_DAMAGED : TS_SLOT_MOVED;
+    ts_copy_out(body, (const uint8_t *)slot + off + RECORD_HEADER, header.bytes);
+    if (!read_is_good(slot, look->seq))
+        return TS_SLOT_MOVED;
+    flags = atomic_load_explicit(&header.flags, memory_order_relaxed); /* our own copy */
+    if (flags & TS_RECORD_DELETED)
+        return TS_SLOT_DELETED;
+    if ((flags & TS_RECORD_DAMAGED) ||
+        header.checksum != ts_record_checksum(seed, no, header.time_ns, header.series_no, body,
+                                              header.bytes))
+        return TS_SLOT_DAMAGED;
+    *out_record = (struct ts_record){.no = no,
+                                     .time_ns = header.time_ns,
+                                     .data = body,
+                                     .bytes = header.bytes,
+                                     .series_no = header.series_no};
+    return TS_SLOT_RECORD;
+}
+
+bool
+ts_slot_time(const struct ts_slot *slot, uint32_t open_bytes, const struct ts_slot_look *look,
+             uint32_t idx, int64_t *out_time_ns)
+{
+    const uint32_t off = record_off(slot, open_bytes, idx);
+    int64_t time_ns = INT64_MIN;
+
+    if (off != 0)
+        time_ns = (int64_t)ts_load_u64((const uint8_t *)slot + off);
+    if (!read_is_good(slot, look->seq))
+        return false;
+    *out_time_ns = time_ns;
+    return true;
+}

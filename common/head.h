@@ -1,0 +1,107 @@
+/* head.h - open blocks: append a record, read a record.
+ *
+ * Purpose    The newest records, raw, each visible to every reader the moment it is counted.
+ * Invariant  A record's bytes and its array entry are written before `count` counts it (release,
+ *            acquire), and never change while `seq` stays, but for the flags of a record.
+ * Ownership  Everything lives in the mapping of head.tsdb.
+ * Threads    One writer at a time (the store's lock); any reader in any process.
+ * Errors     None: a read has answers (enum ts_slot_answer), not faults.
+ */
+#ifndef TS_HEAD_H
+#define TS_HEAD_H
+
+#include "common/meta.h"
+#include "common/shared.h"
+
+/* The writer's private knowledge of the block it is filling. */
+struct ts_open_block {
+    struct ts_slot *slot; /* view into head.tsdb */
+    uint32_t open_bytes;
+    uint32_t used_bytes;  /* where the next record goes, from the start of the slot */
+    uint32_t body_bytes;  /* of all records, without pad */
+    uint32_t count;
+    uint64_t seq, first_no;
+    uint64_t seed;
+};
+
+/* Slot `i` of a mapped head file. */
+static inline struct ts_slot *
+ts_head_slot(const uint8_t *head_base, unsigned i, uint32_t open_bytes)
+{
+    return (struct ts_slot *)(uintptr_t)(head_base + sizeof(struct ts_head) +
+                                         (size_t)i * open_bytes);
+}
+
+/* Fills the header of head.tsdb, all but the moving words. */
+void ts_head_init(struct ts_head *head, uint8_t open_shift, uint32_t store_id);
+enum ts_err ts_head_check(const struct ts_head *head, uint8_t open_shift,
+                          uint32_t store_id) TS_MUST_USE;
+
+/* Reuses a slot for block `seq`, whose first record will be first_no. Readers of the old block
+ * find out by its sequence number. */
+void ts_slot_open(struct ts_open_block *block, struct ts_slot *slot, uint32_t open_bytes,
+                  uint64_t seq, uint64_t first_no, uint32_t flags, uint64_t seed);
+
+/* Bytes that a record needs in an open block, array entry included. */
+static inline uint64_t
+ts_slot_record_bytes(uint64_t body_bytes)
+{
+    return sizeof(struct ts_slot_record) + ((body_bytes + 7) & ~UINT64_C(7)) + sizeof(uint32_t);
+}
+
+/* The largest body that fits an empty open block. */
+static inline uint64_t
+ts_slot_max_body(uint32_t open_bytes)
+{
+    return (open_bytes - TS_SLOT_HEADER_BYTES - sizeof(struct ts_slot_record) - 8) & ~UINT64_C(7);
+}
+
+static inline bool
+ts_slot_has_room(const struct ts_open_block *block, uint64_t body_bytes)
+{
+    return block->used_bytes + ts_slot_record_bytes(body_bytes) +
+               (uint64_t)block->count * sizeof(uint32_t) <=
+           block->open_bytes;
+}
+
+/* Adds a record and publishes it. There must be room. */
+void ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no,
+                 const void *body, uint32_t bytes);
+
+/* Checksum of a record of an open block; see struct ts_slot_record. */
+uint32_t ts_record_checksum(uint64_t seed, uint64_t record_no, int64_t time_ns, uint32_t series_no,
+                            const void *body, uint32_t bytes);
+
+/* One look at a slot. */
+struct ts_slot_look {
+    uint64_t seq, first_no; /* seq 0: being reused, or never used */
+    uint32_t count, flags;
+};
+/* A consistent one, or seq 0. */
+struct ts_slot_look ts_slot_look(const struct ts_slot *slot);
+
+enum ts_slot_answer {
+    TS_SLOT_RECORD,  /* copied */
+    TS_SLOT_DELETED, /* the record is there and deleted */
+    TS_SLOT_DAMAGED, /* its checksum fails */
+    TS_SLOT_MOVED    /* the slot holds another block by now: look for the record again */
+};
+
+/* Copies record `idx` of block `look` into body[open_bytes]; *out_time and *out_bytes are set for
+ * TS_SLOT_RECORD. */
+enum ts_slot_answer ts_slot_read(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed,
+                                 const struct ts_slot_look *look, uint32_t idx, uint8_t *body,
+                                 struct ts_record *out_record);
+
+/* The time of record idx, unchecked: for searching. False if the slot moved. */
+bool ts_slot_time(const struct ts_slot *slot, uint32_t open_bytes, const struct ts_slot_look *look,
+                  uint32_t idx, int64_t *out_time_ns);
+
+/* Offset of the array entry of record idx. */
+static inline size_t
+ts_slot_array_off(uint32_t open_bytes, uint32_t idx)
+{
+    return open_bytes - ((size_t)idx + 1) * sizeof(uint32_t);
+}
+
+#endif
