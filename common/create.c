@@ -1,5 +1,5 @@
 /* create.c - make a store, list stores. */
-#include "common/view.h"
+#include "common/store.h"
 
 #include "common/checksum.h"
 
@@ -199,6 +199,7 @@ ts_store_sweep(const char *data_dir)
             close(fd);
     }
     closedir(dir);
+    ts_remove_leftovers(data_dir);
 }
 
 /* ---- listing ---- */

@@ -98,6 +98,8 @@ load_block(struct ts_cursor *cursor, const struct ts_index_entry *entry, struct 
     }
     if (err == TS_OK) {
         block->block_num = ts_view_block_num(view, entry->ring_pos);
+        block->map_pos =
+            entry->ring_pos + (uint64_t)(block->delete_map - (const uint8_t *)block->extent);
         return true;
     }
     TS_CONTEXT("store %s: " TS_DATA_FILE ": damaged at offset %ju, block %ju", view->name,
@@ -443,13 +445,31 @@ fetch_from_slot(struct ts_cursor *cursor, unsigned i, uint64_t no, struct ts_rec
     return AGAIN;
 }
 
+/* Was it deleted, also since the block was copied? */
+static bool
+is_deleted(const struct ts_cursor *cursor, uint32_t idx)
+{
+    const struct ts_view *view = cursor->view;
+    const struct ts_block *block = &cursor->block;
+    const uint64_t at = (block->map_pos + idx / 8) % view->geometry.ring_bytes;
+    const uint8_t now = atomic_load_explicit(
+        (const _Atomic uint8_t *)view->map[TS_FILE_DATA].base + at, memory_order_relaxed);
+
+    /* acquire fence: the byte is read before the tail. Pairs with ts_ring_reclaim(): if the block
+     * was given up the byte may be anybody's, and the copy has to do. */
+    atomic_thread_fence(memory_order_acquire);
+    if (block->seq >= ts_meta_tail(ts_view_meta(view)) && ((now >> (idx % 8)) & 1))
+        return true;
+    return ts_block_is_deleted(block, idx);
+}
+
 static enum fetched
 fetch_from_block(const struct ts_cursor *cursor, uint64_t no, struct ts_record *out_record)
 {
     const struct ts_block *block = &cursor->block;
     const uint32_t idx = (uint32_t)(no - block->first_no);
 
-    if (ts_block_is_deleted(block, idx))
+    if (is_deleted(cursor, idx))
         return SKIPPED;
     *out_record = (struct ts_record){
         .no = no, .time_ns = block->time_ns[idx], .block_num = block->block_num};

@@ -43,7 +43,8 @@ struct ts_block {
     const int64_t *time_ns;    /* views into the buffers below */
     const uint32_t *end;       /* end of each body */
     const uint8_t *bodies;
-    const uint8_t *delete_map; /* one bit per record */
+    const uint8_t *delete_map; /* one bit per record, as it was when the block was copied */
+    uint64_t map_pos;          /* where in the ring the map lies, to look at it again */
     uint8_t *extent;           /* owned; filled by the caller of ts_extent_decode() */
     uint8_t *plain;            /* owned */
     size_t extent_capacity, plain_capacity;

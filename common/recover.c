@@ -133,6 +133,7 @@ static void
 recover_ring_trusted(struct recovery *r)
 {
     struct ts_ring *ring = &r->store->ring;
+    struct ts_index_entry entry;
 
     if (!words_are_good(r, &ring->tail_seq, &ring->sealed_seq)) {
         ring->sealed_seq = highest_entry(r);
@@ -140,6 +141,10 @@ recover_ring_trusted(struct recovery *r)
         snprintf(r->store->recovery.text, sizeof r->store->recovery.text,
                  TS_META_FILE ": damaged at offset 48: rebuilt from " TS_INDEX_FILE);
     }
+    /* Killed in the middle of a reset: the blocks are of the generation before. */
+    if (r->has_point && r->point.generation != ts_meta_generation(r->meta) &&
+        !ts_index_find_no(&ring->index, ring->tail_seq, ring->sealed_seq, r->seed, 0, &entry))
+        ring->tail_seq = ring->sealed_seq + 1;
     adopt_ring(r);
 }
 
@@ -155,7 +160,8 @@ newest_whole(struct recovery *r, bool is_small)
         seq = highest_entry(r);
         while (seq > 0 && !is_whole(r, seq, &entry))
             seq--;
-        return seq;
+        /* None: a reset was the last thing that was synced. */
+        return seq == 0 && r->has_point ? r->point.sealed_seq : seq;
     }
     while (is_whole(r, seq + 1, &entry))
         seq++;
@@ -417,7 +423,9 @@ recover_slots(struct recovery *r)
         }
         if (i < 0 || i == previous)
             break;
-        if ((!r->is_trusted || turn > 0) && slot_first_no(r, i, first_no) != first_no)
+        /* The first may begin anywhere behind the ring: after a jump, or a reset. */
+        if (turn > 0 ? slot_first_no(r, i, first_no) != first_no
+                     : slot_first_no(r, i, first_no) < first_no)
             break;
         walk_slot(r, (unsigned)i, seq, slot_first_no(r, i, first_no), &found);
         revive_slot(r, (unsigned)i, &found);

@@ -21,7 +21,9 @@ ts_seal_slot(struct ts_store *store, unsigned slot)
     entry.extent_bytes = (uint32_t)store->writer.extent_bytes;
     entry.min_time_ns = store->writer.min_time_ns;
     entry.max_time_ns = store->writer.max_time_ns;
+    pthread_mutex_lock(&store->ring_lock);
     ts_ring_write(&store->ring, store->writer.extent, &entry);
+    pthread_mutex_unlock(&store->ring_lock);
     return TS_OK;
 }
 
@@ -67,6 +69,9 @@ seal_one(struct ts_store *store, int slot)
         ts_store_fail_locked(store, err);
         return;
     }
+    /* As long as the slot was closed a delete marked it alone. */
+    if (store->is_marked[slot])
+        ts_delete_again_locked(store, (unsigned)slot);
     store->head_block_num = ts_view_block_num(&store->view, store->ring.head_pos);
     store->state[slot] = TS_SLOT_FREE;
     pthread_cond_broadcast(&store->slot_freed);

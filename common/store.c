@@ -37,6 +37,7 @@ init_locks(struct ts_store *store)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&store->lock, NULL);
+    pthread_mutex_init(&store->ring_lock, NULL);
     pthread_mutex_init(&store->sync_lock, NULL);
     pthread_cond_init(&store->seal_wanted, NULL);
     pthread_cond_init(&store->slot_freed, NULL);
@@ -91,6 +92,13 @@ release(struct ts_store *store)
     free(store);
 }
 
+void
+ts_store_abandon(struct ts_store *store)
+{
+    stop_threads(store);
+    release(store);
+}
+
 enum ts_err
 ts_store_open(const char *data_dir, const char *name, struct ts_store **out_store)
 {
@@ -118,8 +126,7 @@ ts_store_open(const char *data_dir, const char *name, struct ts_store **out_stor
     if (err == TS_OK)
         err = start_threads(store);
     if (err != TS_OK) {
-        stop_threads(store);
-        release(store);
+        ts_store_abandon(store);
         return err;
     }
     *out_store = store;
@@ -149,9 +156,8 @@ ts_store_close(struct ts_store *store)
     if (store == NULL)
         return TS_OK;
     stop_threads(store); /* the sealer finishes what is closed */
-    err = store->failed;
-    if (err == TS_OK)
-        err = ts_sync_all(store);
+    err = store->failed != TS_OK ? TS_FAIL(store->failed, "%s", store->failed_text)
+                                 : ts_sync_all(store);
     if (err == TS_OK)
         err = sync_for_close(store);
     release(store);
@@ -172,8 +178,8 @@ ts_store_fail_locked(struct ts_store *store, enum ts_err err)
     pthread_cond_broadcast(&store->synced);
 }
 
-static enum ts_err
-refuse_if_failed(struct ts_store *store)
+enum ts_err
+ts_store_refuse_locked(struct ts_store *store)
 {
     if (store->failed != TS_OK)
         return TS_FAIL(store->failed, "%s", store->failed_text);
@@ -194,14 +200,15 @@ refuse_if_failed(struct ts_store *store)
     return TS_OK;
 }
 
-static void
-open_slot(struct ts_store *store, unsigned slot)
+void
+ts_store_open_slot_locked(struct ts_store *store, unsigned slot)
 {
     ts_slot_open(&store->block[slot], ts_view_slot(&store->view, slot),
                  store->view.geometry.open_bytes, store->next_seq, store->next_no, 0,
                  store->ring.seed);
     store->state[slot] = TS_SLOT_OPEN;
     store->is_promised[slot] = false;
+    store->is_marked[slot] = false;
     store->synced_bytes[slot] = 0;
     store->current = slot;
     store->next_seq++;
@@ -238,11 +245,11 @@ make_room(struct ts_store *store, size_t bytes)
         if (store->state[store->current] == TS_SLOT_OPEN)
             close_current(store);
         if (store->state[other] == TS_SLOT_FREE) {
-            open_slot(store, other);
+            ts_store_open_slot_locked(store, other);
             continue;
         }
         pthread_cond_wait(&store->slot_freed, &store->lock);
-        err = refuse_if_failed(store);
+        err = ts_store_refuse_locked(store);
         if (err != TS_OK)
             return err;
     }
@@ -251,8 +258,8 @@ make_room(struct ts_store *store, size_t bytes)
 
 /* As make_room() for a record that becomes an extent of its own: what came before it is in the
  * ring, the sealer has nothing to do, and the current slot, if open, is empty. */
-static enum ts_err
-make_way(struct ts_store *store)
+enum ts_err
+ts_store_drain_locked(struct ts_store *store)
 {
     for (;;) {
         enum ts_err err;
@@ -262,7 +269,7 @@ make_way(struct ts_store *store)
         if (store->state[0] != TS_SLOT_CLOSED && store->state[1] != TS_SLOT_CLOSED)
             return TS_OK;
         pthread_cond_wait(&store->slot_freed, &store->lock);
-        err = refuse_if_failed(store);
+        err = ts_store_refuse_locked(store);
         if (err != TS_OK)
             return err;
     }
@@ -288,11 +295,13 @@ put_large(struct ts_store *store, int64_t time_ns, const void *data, size_t byte
         return err;
     }
     entry.extent_bytes = (uint32_t)store->writer.extent_bytes;
+    pthread_mutex_lock(&store->ring_lock);
     ts_ring_write(&store->ring, store->writer.extent, &entry);
+    pthread_mutex_unlock(&store->ring_lock);
     ts_extent_writer_done(&store->writer); /* buffers of this size are not kept */
     store->head_block_num = ts_view_block_num(&store->view, store->ring.head_pos);
     store->next_no++;
-    open_slot(store, store->current);
+    ts_store_open_slot_locked(store, store->current);
     return TS_OK;
 }
 
@@ -343,7 +352,7 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
     if (err != TS_OK)
         return err; /* before a block is closed for it */
     if (is_large || !fits_current(store, item->bytes)) {
-        err = is_large ? make_way(store) : make_room(store, item->bytes);
+        err = is_large ? ts_store_drain_locked(store) : make_room(store, item->bytes);
         /* The lock was dropped: another thread may have appended. */
         if (err == TS_OK)
             err = assign_time(store, item->time_ns, now, &time_ns);
@@ -390,7 +399,7 @@ ts_store_append_batch(struct ts_store *store, struct ts_batch_item *items, size_
     enum ts_err err;
 
     pthread_mutex_lock(&store->lock);
-    err = refuse_if_failed(store);
+    err = ts_store_refuse_locked(store);
     for (size_t i = 0; i < n; i++) {
         items[i].err = err != TS_OK ? err : append_locked(store, &items[i], &now);
         appended += items[i].err == TS_OK;
@@ -440,7 +449,28 @@ ts_store_commit(struct ts_store *store, uint64_t record_no)
 
     pthread_mutex_lock(&store->lock);
     while (ts_store_durable_no(store) < record_no) {
-        err = refuse_if_failed(store);
+        err = ts_store_refuse_locked(store);
+        if (err != TS_OK)
+            break;
+        store->is_sync_wanted = true;
+        pthread_cond_signal(&store->sync_wanted);
+        pthread_cond_wait(&store->synced, &store->lock);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return err;
+}
+
+enum ts_err
+ts_store_flush(struct ts_store *store)
+{
+    enum ts_err err = TS_OK;
+    uint64_t wanted;
+
+    pthread_mutex_lock(&store->lock);
+    /* One that has begun may have noted how far things were before the caller's change. */
+    wanted = store->syncs_begun + 1;
+    while (store->syncs_done < wanted) {
+        err = ts_store_refuse_locked(store);
         if (err != TS_OK)
             break;
         store->is_sync_wanted = true;

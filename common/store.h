@@ -5,7 +5,8 @@
  *            CLOSED slot becomes FREE only when its block is in the ring, and, if any of its
  *            records was told to be durable, when the ring is synced.
  * Threads    `lock` guards what it names. The ring is written by the sealer, or by an append that
- *            holds the lock while no slot is CLOSED. sync_lock is taken before lock, never after.
+ *            holds the lock while no slot is CLOSED; each write takes ring_lock, because a delete
+ *            may come between. Order: sync_lock, lock, ring_lock.
  * Errors     A store whose disk fails is `failed`: appends are refused with that text, readers go
  *            on.
  */
@@ -40,6 +41,9 @@ struct ts_store {
     int64_t newest_time_ns; /* the newest ever accepted */
     bool is_dirty;          /* something was appended since the last sync began */
     bool is_sync_wanted;
+    bool is_ring_dirty;     /* a delete or reset changed what was sealed since the last sync */
+    bool is_marked[TS_HEAD_SLOTS]; /* a record of a CLOSED slot was deleted: the sealer looks again */
+    uint64_t syncs_begun, syncs_done;
     bool is_closing;
     enum ts_err failed;
     char failed_text[TS_ERROR_TEXT_BYTES];
@@ -49,6 +53,7 @@ struct ts_store {
 
     _Atomic uint64_t durable_no; /* syncer release, anyone acquire */
 
+    pthread_mutex_t ring_lock; /* the ring's bytes and numbers: a write, a delete, a reset */
     pthread_mutex_t sync_lock; /* one sync at a time */
     /* guarded by sync_lock */
     uint64_t ring_synced_seq;
@@ -68,6 +73,23 @@ enum ts_err ts_recover(struct ts_store *store) TS_MUST_USE;
 void *ts_sealer_main(void *store);
 /* Encodes a closed block and writes it to the ring. */
 enum ts_err ts_seal_slot(struct ts_store *store, unsigned slot) TS_MUST_USE;
+
+/* store.c: waits until what was closed is in the ring; on return the lock was held since, and the
+ * current slot, if open, is empty. */
+enum ts_err ts_store_drain_locked(struct ts_store *store) TS_MUST_USE;
+/* store.c: opens the given free slot for the next block. */
+void ts_store_open_slot_locked(struct ts_store *store, unsigned slot);
+/* store.c: TS_OK if the store takes changes. */
+enum ts_err ts_store_refuse_locked(struct ts_store *store) TS_MUST_USE;
+/* store.c: ends the threads and gives everything back, without a sync. */
+void ts_store_abandon(struct ts_store *store);
+
+/* delete.c: after a block was sealed, repeats in the ring what was deleted in its slot meanwhile.
+ * The lock is held. */
+void ts_delete_again_locked(struct ts_store *store, unsigned slot);
+
+/* reset.c: what removals that were killed left in a data directory. */
+void ts_remove_leftovers(const char *data_dir);
 
 /* sync.c */
 void *ts_syncer_main(void *store);

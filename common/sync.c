@@ -121,16 +121,16 @@ sync_file(const struct ts_store *store, enum ts_file file, size_t from, size_t t
     return err;
 }
 
-/* sync_lock is held. */
+/* sync_lock is held. `force`: blocks that were synced have changed since. */
 static enum ts_err
-sync_ring_locked(struct ts_store *store)
+sync_ring_locked(struct ts_store *store, bool force)
 {
     const struct ts_meta *meta = ts_view_meta(&store->view);
     const uint64_t sealed_seq = ts_meta_sealed(meta);
     struct ts_index_entry entry;
     enum ts_err err;
 
-    if (sealed_seq == store->ring_synced_seq)
+    if (sealed_seq == store->ring_synced_seq && !force)
         return TS_OK;
     err = sync_file(store, TS_FILE_DATA, 0, store->view.map[TS_FILE_DATA].bytes);
     if (err == TS_OK)
@@ -152,7 +152,7 @@ ts_sync_ring(struct ts_store *store)
     enum ts_err err;
 
     pthread_mutex_lock(&store->sync_lock);
-    err = sync_ring_locked(store);
+    err = sync_ring_locked(store, false);
     pthread_mutex_unlock(&store->sync_lock);
     return err;
 }
@@ -161,6 +161,7 @@ ts_sync_ring(struct ts_store *store)
 struct extent_of_sync {
     uint64_t last_no;   /* the newest record then */
     uint64_t sealed_no; /* the newest record that was in the ring */
+    bool is_ring_dirty; /* what was sealed before has changed */
     uint64_t seq[TS_HEAD_SLOTS];
     uint32_t from[TS_HEAD_SLOTS], to[TS_HEAD_SLOTS]; /* bytes of each slot, from its start */
 };
@@ -168,7 +169,9 @@ struct extent_of_sync {
 static void
 note_extent(struct ts_store *store, struct extent_of_sync *out)
 {
-    *out = (struct extent_of_sync){.last_no = store->next_no - 1, .sealed_no = store->next_no - 1};
+    *out = (struct extent_of_sync){.last_no = store->next_no - 1,
+                                    .sealed_no = store->next_no - 1,
+                                    .is_ring_dirty = store->is_ring_dirty};
     for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
         const struct ts_open_block *block = &store->block[i];
 
@@ -183,7 +186,9 @@ note_extent(struct ts_store *store, struct extent_of_sync *out)
             out->sealed_no = block->first_no - 1;
     }
     store->is_dirty = false;
+    store->is_ring_dirty = false;
     store->is_sync_wanted = false;
+    store->syncs_begun++;
 }
 
 static enum ts_err
@@ -193,8 +198,9 @@ sync_extent(struct ts_store *store, const struct extent_of_sync *extent)
     enum ts_err err = check_files(store);
 
     if (err == TS_OK &&
-        extent->sealed_no > atomic_load_explicit(&store->durable_no, memory_order_relaxed))
-        err = sync_ring_locked(store);
+        (extent->is_ring_dirty ||
+         extent->sealed_no > atomic_load_explicit(&store->durable_no, memory_order_relaxed)))
+        err = sync_ring_locked(store, extent->is_ring_dirty);
     for (unsigned i = 0; i < TS_HEAD_SLOTS && err == TS_OK; i++) {
         const size_t start = sizeof(struct ts_head) + (size_t)i * open_bytes;
 
@@ -222,7 +228,9 @@ ts_sync_all(struct ts_store *store)
     pthread_mutex_lock(&store->lock);
     if (err == TS_OK) {
         for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
-            if (store->state[i] != TS_SLOT_FREE && store->block[i].seq == extent.seq[i])
+            /* A delete meanwhile may have lowered it: then that page goes again. */
+            if (store->state[i] != TS_SLOT_FREE && store->block[i].seq == extent.seq[i] &&
+                store->synced_bytes[i] == extent.from[i])
                 store->synced_bytes[i] = extent.to[i];
         }
         /* release: who reads the number may rely on the sync behind it. */
@@ -233,6 +241,7 @@ ts_sync_all(struct ts_store *store)
     } else {
         ts_store_fail_locked(store, err);
     }
+    store->syncs_done = store->syncs_begun;
     tell = store->on_durable;
     tell_arg = store->on_durable_arg;
     pthread_cond_broadcast(&store->synced);

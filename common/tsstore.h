@@ -159,6 +159,21 @@ TS_EXPORT void ts_store_commit_start(struct ts_store *store);
  * failed. Set it before the first append; it must not call into the store. */
 TS_EXPORT void ts_store_on_durable(struct ts_store *store, void (*fn)(void *arg), void *arg);
 
+/* Waits until everything done so far is durable: appends, deletes, resets. TS_E_IO. */
+TS_EXPORT enum ts_err ts_store_flush(struct ts_store *store) TS_MUST_USE;
+
+/* Deletes the record with exactly this time: gone at once for every reader, its bytes stay until
+ * they are overwritten. Its time stays spent: later records must be newer still. Durable as an
+ * append is. TS_E_EMPTY, TS_E_NO_TIME, TS_E_IO. */
+TS_EXPORT enum ts_err ts_store_delete_time(struct ts_store *store, int64_t time_ns) TS_MUST_USE;
+
+/* Empties the store in constant time; any positive time is accepted next. Options, keys and schema
+ * stay, record numbers go on, cursors are told by TS_STEP_RESET. Durable on return. */
+TS_EXPORT enum ts_err ts_store_reset(struct ts_store *store) TS_MUST_USE;
+
+/* Removes the store and closes it, whatever is returned. Readers are told by TS_STEP_GONE. */
+TS_EXPORT enum ts_err ts_store_drop(struct ts_store *store);
+
 /* A reader of the same store in this process. Borrowed: it dies with the store. */
 TS_EXPORT struct ts_view *ts_store_view(struct ts_store *store);
 
