@@ -165,7 +165,7 @@ ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
         const uint32_t off = ts_load_u32(base + ts_slot_array_off(open_bytes, i));
         const struct ts_slot_record *record = (const void *)(base + off);
         uint32_t flags = atomic_load_explicit(&record->flags, memory_order_relaxed);
-        uint32_t bytes = record->bytes;
+        uint32_t bytes = TS_RECORD_BYTES(record->bytes);
 
         if (flags & TS_RECORD_DAMAGED)
             bytes = 0; /* its number stays, its bytes are worth nothing */
@@ -183,24 +183,40 @@ ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
 }
 
 enum ts_err
-ts_extent_from_record(struct ts_extent_writer *writer, uint64_t seq, int64_t time_ns,
-                      const void *body, size_t bytes, enum ts_codec codec, uint64_t seed)
+ts_extent_from_items(struct ts_extent_writer *writer, uint64_t seq,
+                     const struct ts_batch_item *items, uint32_t n, uint64_t body_bytes,
+                     enum ts_codec codec, uint64_t seed)
 {
-    const uint64_t no_deletes = 0;
-    const uint32_t end = (uint32_t)bytes;
+    const size_t columns = (size_t)n * TS_EXTENT_RECORD_BYTES;
+    uint64_t *no_deletes;
+    int64_t *times;
+    uint32_t *ends;
+    uint32_t end = 0;
     enum ts_err err;
 
-    err = reserve(&writer->plain, &writer->plain_capacity, TS_EXTENT_RECORD_BYTES + bytes);
+    assert(n > 0);
+    err = reserve(&writer->plain, &writer->plain_capacity, columns + body_bytes);
     if (err == TS_OK)
         err = reserve(&writer->extent, &writer->extent_capacity,
-                      (size_t)ts_extent_raw_bytes(1, bytes));
+                      (size_t)ts_extent_raw_bytes(n, body_bytes));
     if (err != TS_OK)
         return err;
-    memcpy(writer->plain, &time_ns, sizeof time_ns);
-    memcpy(writer->plain + sizeof time_ns, &end, sizeof end);
-    memcpy(writer->plain + TS_EXTENT_RECORD_BYTES, body, bytes);
-    writer->min_time_ns = writer->max_time_ns = time_ns;
-    finish_extent(writer, seq, 1, TS_EXTENT_RECORD_BYTES + bytes, 0, &no_deletes, codec, seed);
+    no_deletes = calloc(((size_t)n + 63) / 64, sizeof *no_deletes);
+    if (no_deletes == NULL)
+        return TS_FAIL(TS_E_NOMEM, "out of memory for a block of %u records", n);
+    times = (int64_t *)(void *)writer->plain;
+    ends = (uint32_t *)(void *)(writer->plain + (size_t)n * sizeof(int64_t));
+    for (uint32_t i = 0; i < n; i++) {
+        if (items[i].bytes > 0)
+            memcpy(writer->plain + columns + end, items[i].data, items[i].bytes);
+        end += (uint32_t)items[i].bytes;
+        times[i] = items[i].done.time_ns;
+        ends[i] = end;
+    }
+    writer->min_time_ns = times[0];
+    writer->max_time_ns = times[n - 1];
+    finish_extent(writer, seq, n, columns + end, 0, no_deletes, codec, seed);
+    free(no_deletes);
     return TS_OK;
 }
 

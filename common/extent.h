@@ -30,10 +30,12 @@ enum ts_err ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts
                                 uint32_t open_bytes, const struct ts_slot_look *look,
                                 enum ts_codec codec, uint64_t seed) TS_MUST_USE;
 
-/* Encodes one record as an extent of its own. */
-enum ts_err ts_extent_from_record(struct ts_extent_writer *writer, uint64_t seq, int64_t time_ns,
-                                  const void *body, size_t bytes, enum ts_codec codec,
-                                  uint64_t seed) TS_MUST_USE;
+/* Encodes items[0..n), of body_bytes together, as an extent of their own; their times are in
+ * done.time_ns. */
+enum ts_err ts_extent_from_items(struct ts_extent_writer *writer, uint64_t seq,
+                                 const struct ts_batch_item *items, uint32_t n,
+                                 uint64_t body_bytes, enum ts_codec codec,
+                                 uint64_t seed) TS_MUST_USE;
 
 /* A decoded block. */
 struct ts_block {

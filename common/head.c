@@ -94,20 +94,20 @@ ts_slot_open(struct ts_open_block *block, struct ts_slot *slot, uint32_t open_by
 
 uint32_t
 ts_record_checksum(uint64_t seed, uint64_t record_no, int64_t time_ns, uint32_t series_no,
-                   const void *body, uint32_t bytes)
+                   const void *body, uint32_t bytes_field)
 {
     uint64_t words[4];
 
-    words[0] = XXH3_64bits(body, bytes);
+    words[0] = XXH3_64bits(body, TS_RECORD_BYTES(bytes_field));
     words[1] = (uint64_t)time_ns;
     words[2] = record_no;
-    words[3] = (uint64_t)bytes << 32 | series_no;
+    words[3] = (uint64_t)bytes_field << 32 | series_no;
     return (uint32_t)XXH3_64bits_withSeed(words, sizeof words, seed);
 }
 
 void
-ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, const void *body,
-            uint32_t bytes)
+ts_slot_add(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, const void *body,
+            uint32_t bytes, bool has_more)
 {
     uint8_t *base = (uint8_t *)block->slot;
     uint8_t *at = base + block->used_bytes;
@@ -120,10 +120,10 @@ ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, co
     static_assert(sizeof header == RECORD_HEADER, "the layout of struct ts_slot_record");
 
     header.time_ns = time_ns;
-    header.bytes = bytes;
+    header.bytes = bytes | (has_more ? TS_RECORD_MORE : 0);
     header.series_no = series_no;
     header.checksum = ts_record_checksum(block->seed, block->first_no + block->count, time_ns,
-                                         series_no, body, bytes);
+                                         series_no, body, header.bytes);
     header.flags = 0;
     ts_copy_in(at, &header, sizeof header);
     ts_copy_in(at + RECORD_HEADER, body, bytes);
@@ -131,8 +131,13 @@ ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, co
     block->used_bytes += (uint32_t)(RECORD_HEADER + TS_PAD8(bytes));
     block->body_bytes += bytes;
     block->count++;
-    /* release: the record and its array entry are there before it is counted. Pairs with the
-     * acquire of count in ts_slot_look(). */
+}
+
+void
+ts_slot_publish(const struct ts_open_block *block)
+{
+    /* release: the records and their array entries are there before they are counted. Pairs with
+     * the acquire of count in ts_slot_look(). */
     atomic_store_explicit(&block->slot->count, block->count, memory_order_release);
 }
 
@@ -154,7 +159,7 @@ ts_slot_look(const struct ts_slot *slot)
     look.seq = atomic_load_explicit(&slot->seq, memory_order_acquire);
     look.first_no = atomic_load_explicit(&slot->first_no, memory_order_relaxed);
     look.flags = ts_load_u32(&slot->flags);
-    /* acquire: the records counted are there. Pairs with ts_slot_put(). */
+    /* acquire: the records counted are there. Pairs with ts_slot_publish(). */
     look.count = atomic_load_explicit(&slot->count, memory_order_acquire);
     if (!read_is_good(slot, look.seq))
         look.seq = 0;
@@ -184,14 +189,15 @@ ts_slot_read(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed,
     const uint32_t off = record_off(slot, open_bytes, idx);
     const uint64_t no = look->first_no + idx;
     struct ts_slot_record header;
-    uint32_t flags;
+    uint32_t body_bytes, flags;
 
     if (off == 0)
         return read_is_good(slot, look->seq) ? TS_SLOT_DAMAGED : TS_SLOT_MOVED;
     ts_copy_out(&header, (const uint8_t *)slot + off, sizeof header);
-    if (header.bytes > ts_slot_array_off(open_bytes, idx) - off - RECORD_HEADER)
+    body_bytes = TS_RECORD_BYTES(header.bytes);
+    if (body_bytes > ts_slot_array_off(open_bytes, idx) - off - RECORD_HEADER)
         return read_is_good(slot, look->seq) ? TS_SLOT_DAMAGED : TS_SLOT_MOVED;
-    ts_copy_out(body, (const uint8_t *)slot + off + RECORD_HEADER, header.bytes);
+    ts_copy_out(body, (const uint8_t *)slot + off + RECORD_HEADER, body_bytes);
     if (!read_is_good(slot, look->seq))
         return TS_SLOT_MOVED;
     flags = atomic_load_explicit(&header.flags, memory_order_relaxed); /* our own copy */
@@ -204,7 +210,7 @@ ts_slot_read(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed,
     *out_record = (struct ts_record){.no = no,
                                      .time_ns = header.time_ns,
                                      .data = body,
-                                     .bytes = header.bytes,
+                                     .bytes = body_bytes,
                                      .series_no = header.series_no};
     return TS_SLOT_RECORD;
 }

@@ -64,13 +64,24 @@ ts_slot_has_room(const struct ts_open_block *block, uint64_t body_bytes)
            block->open_bytes;
 }
 
-/* Adds a record and publishes it. There must be room. */
-void ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no,
-                 const void *body, uint32_t bytes);
+/* Adds a record; nobody sees it before ts_slot_publish(). There must be room. has_more: the next
+ * one belongs to it, and recovery keeps both or none. */
+void ts_slot_add(struct ts_open_block *block, int64_t time_ns, uint32_t series_no,
+                 const void *body, uint32_t bytes, bool has_more);
+void ts_slot_publish(const struct ts_open_block *block);
 
-/* Checksum of a record of an open block; see struct ts_slot_record. */
+/* Adds a record and publishes it. */
+static inline void
+ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, const void *body,
+            uint32_t bytes)
+{
+    ts_slot_add(block, time_ns, series_no, body, bytes, false);
+    ts_slot_publish(block);
+}
+
+/* Checksum of a record of an open block, from its header's fields; see struct ts_slot_record. */
 uint32_t ts_record_checksum(uint64_t seed, uint64_t record_no, int64_t time_ns, uint32_t series_no,
-                            const void *body, uint32_t bytes);
+                            const void *body, uint32_t bytes_field);
 
 /* One look at a slot. */
 struct ts_slot_look {

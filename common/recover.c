@@ -225,11 +225,13 @@ record_at(const struct recovery *r, const uint8_t *base, uint32_t off, uint32_t 
     const struct ts_slot_record *record = (const void *)(base + off);
     uint32_t checksum;
 
-    if (off % 8 != 0 || off + sizeof *record > limit || record->bytes > limit - off - sizeof *record)
+    if (off % 8 != 0 || off + sizeof *record > limit ||
+        TS_RECORD_BYTES(record->bytes) > limit - off - sizeof *record)
         return 0;
     checksum = ts_record_checksum(r->seed, no, record->time_ns, record->series_no, record + 1,
                                   record->bytes);
-    return checksum == record->checksum ? (uint32_t)(sizeof *record + TS_PAD8(record->bytes)) : 0;
+    return checksum == record->checksum ? (uint32_t)(sizeof *record + TS_PAD8(TS_RECORD_BYTES(record->bytes)))
+                                        : 0;
 }
 
 /* A record that was counted and fails its checksum is kept as damaged if the one behind it can
@@ -270,8 +272,11 @@ walk_slot(const struct recovery *r, unsigned i, uint64_t seq, uint64_t first_no,
     const uint32_t published = ts_load_u32(&slot->count);
     uint8_t *base = (uint8_t *)slot;
     uint32_t off = TS_SLOT_HEADER_BYTES;
+    struct found_slot whole;
 
-    *out = (struct found_slot){.seq = seq, .first_no = first_no, .last_time_ns = INT64_MIN};
+    *out = (struct found_slot){
+        .seq = seq, .first_no = first_no, .used_bytes = off, .last_time_ns = INT64_MIN};
+    whole = *out;
     while (ts_slot_array_off(open_bytes, out->count) >= off + sizeof(struct ts_slot_record)) {
         const uint32_t array_off = (uint32_t)ts_slot_array_off(open_bytes, out->count);
         const struct ts_slot_record *record = (const void *)(base + off);
@@ -291,11 +296,16 @@ walk_slot(const struct recovery *r, unsigned i, uint64_t seq, uint64_t first_no,
             out->last_time_ns = record->time_ns;
         }
         ts_store_u32(base + array_off, off);
-        out->body_bytes += record->bytes;
+        out->body_bytes += TS_RECORD_BYTES(record->bytes);
         out->count++;
         off += bytes;
+        out->used_bytes = off;
+        if (!(record->bytes & TS_RECORD_MORE))
+            whole = *out;
     }
-    out->used_bytes = off;
+    /* The beginning of a batch whose end was not written counts for nothing. */
+    if (out->count > whole.count && (whole.count >= published || !r->is_trusted))
+        *out = whole;
     if (r->is_trusted && published > out->count &&
         published <= open_bytes / (sizeof(struct ts_slot_record) + sizeof(uint32_t)))
         out->n_lost = published - out->count;

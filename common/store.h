@@ -1,6 +1,6 @@
 /* store.h - the writer of one store, from the inside.
  *
- * Purpose    Append (store.c), seal (seal.c), sync (sync.c) and recover (recover.c) share this.
+ * Purpose    Append (append.c), seal (seal.c), sync (sync.c) and recover (recover.c) share this.
  * Invariant  A slot is FREE, OPEN (at most one, the current) or CLOSED (waits for the sealer); a
  *            CLOSED slot becomes FREE only when its block is in the ring, and, if any of its
  *            records was told to be durable, when the ring is synced.
@@ -74,10 +74,10 @@ void *ts_sealer_main(void *store);
 /* Encodes a closed block and writes it to the ring. */
 enum ts_err ts_seal_slot(struct ts_store *store, unsigned slot) TS_MUST_USE;
 
-/* store.c: waits until what was closed is in the ring; on return the lock was held since, and the
+/* append.c: waits until what was closed is in the ring; on return the lock was held since, and the
  * current slot, if open, is empty. */
 enum ts_err ts_store_drain_locked(struct ts_store *store) TS_MUST_USE;
-/* store.c: opens the given free slot for the next block. */
+/* append.c: opens the given free slot for the next block. */
 void ts_store_open_slot_locked(struct ts_store *store, unsigned slot);
 /* store.c: TS_OK if the store takes changes. */
 enum ts_err ts_store_refuse_locked(struct ts_store *store) TS_MUST_USE;

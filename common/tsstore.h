@@ -146,6 +146,12 @@ struct ts_batch_item {
 TS_EXPORT size_t ts_store_append_batch(struct ts_store *store, struct ts_batch_item *items,
                                        size_t n);
 
+/* Appends items[0..n) whole or not at all, for readers and across every crash. They have to fit one
+ * block together (TS_E_TOO_LARGE: at most what the ring holds). On failure *out_bad is the index
+ * of the item to blame and nothing was touched. Does not wait for the disk. */
+TS_EXPORT enum ts_err ts_store_append_all(struct ts_store *store, struct ts_batch_item *items,
+                                          size_t n, size_t *out_bad) TS_MUST_USE;
+
 /* The greatest record number that survives a power failure now. */
 TS_EXPORT uint64_t ts_store_durable_no(const struct ts_store *store);
 

@@ -182,7 +182,8 @@ static_assert(offsetof(struct ts_slot, checksum) == 56, "natural = packed");
 /* A record of an open block; its body follows, padded to 8 bytes. */
 struct ts_slot_record {
     int64_t time_ns;    /*  0.. 7 */
-    uint32_t bytes;     /*  8..11 body */
+    uint32_t bytes;     /*  8..11 body; with TS_RECORD_MORE the next record is of the same batch, and
+                         *        counts only together with this one */
     uint32_t series_no; /* 12..15 0: none */
     uint32_t checksum;  /* 16..19 of body, time, bytes, series, record number and the store's seed:
                          *        a record proves its own number. See common/head.c */
@@ -190,6 +191,9 @@ struct ts_slot_record {
 };
 static_assert(sizeof(struct ts_slot_record) == 24, "no padding");
 static_assert(offsetof(struct ts_slot_record, flags) == 20, "natural = packed");
+
+#define TS_RECORD_MORE (UINT32_C(1) << 31)
+#define TS_RECORD_BYTES(field) ((field) & ~TS_RECORD_MORE)
 
 #define TS_RECORD_DELETED 1u
 #define TS_RECORD_DAMAGED 2u /* its bytes failed the checksum at recovery: number kept, body gone */

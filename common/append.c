@@ -1,0 +1,366 @@
+/* append.c - one record, a batch, a batch that counts whole or not at all.
+ *
+ * Everything here runs under the store's lock. What has to wait (both open blocks full) drops it
+ * meanwhile, and then looks at times and room again.
+ */
+#include "common/store.h"
+
+#include <assert.h>
+#include <time.h>
+
+/* What is about to be written together. */
+struct load {
+    uint64_t n;          /* records */
+    uint64_t body_bytes; /* of their bodies */
+    uint64_t slot_bytes; /* of them in an open block */
+};
+
+static void
+load_add(struct load *load, uint64_t body_bytes)
+{
+    load->n++;
+    load->body_bytes += body_bytes;
+    load->slot_bytes += ts_slot_record_bytes(body_bytes);
+}
+
+static struct load
+load_of(uint64_t body_bytes)
+{
+    struct load load = {0};
+
+    load_add(&load, body_bytes);
+    return load;
+}
+
+/* ---- slots ---- */
+
+void
+ts_store_open_slot_locked(struct ts_store *store, unsigned slot)
+{
+    ts_slot_open(&store->block[slot], ts_view_slot(&store->view, slot),
+                 store->view.geometry.open_bytes, store->next_seq, store->next_no, 0,
+                 store->ring.seed);
+    store->state[slot] = TS_SLOT_OPEN;
+    store->is_promised[slot] = false;
+    store->is_marked[slot] = false;
+    store->synced_bytes[slot] = 0;
+    store->current = slot;
+    store->next_seq++;
+}
+
+static void
+close_current(struct ts_store *store)
+{
+    store->state[store->current] = TS_SLOT_CLOSED;
+    pthread_cond_signal(&store->seal_wanted);
+}
+
+static bool
+fits_current(const struct ts_store *store, const struct load *load)
+{
+    const struct ts_open_block *block = &store->block[store->current];
+
+    if (store->state[store->current] != TS_SLOT_OPEN ||
+        block->used_bytes + load->slot_bytes + (uint64_t)block->count * sizeof(uint32_t) >
+            block->open_bytes)
+        return false;
+    return block->count == 0 ||
+           ts_extent_raw_bytes(block->count + load->n, block->body_bytes + load->body_bytes) <=
+               store->view.geometry.block_bytes_limit;
+}
+
+/* True if an empty open block could take it. */
+static bool
+fits_empty(const struct ts_store *store, const struct load *load)
+{
+    const struct ts_geometry *g = &store->view.geometry;
+
+    return TS_SLOT_HEADER_BYTES + load->slot_bytes <= g->open_bytes &&
+           ts_extent_raw_bytes(load->n, load->body_bytes) <= g->ring_bytes;
+}
+
+/* Leaves an open block that takes the load, which fits an empty one. Waits for the sealer if both
+ * are full; the lock is dropped meanwhile. */
+static enum ts_err
+make_room(struct ts_store *store, const struct load *load)
+{
+    while (!fits_current(store, load)) {
+        const unsigned other = store->current ^ 1;
+        enum ts_err err;
+
+        if (store->state[store->current] == TS_SLOT_OPEN)
+            close_current(store);
+        if (store->state[other] == TS_SLOT_FREE) {
+            ts_store_open_slot_locked(store, other);
+            continue;
+        }
+        pthread_cond_wait(&store->slot_freed, &store->lock);
+        err = ts_store_refuse_locked(store);
+        if (err != TS_OK)
+            return err;
+    }
+    return TS_OK;
+}
+
+/* As make_room() for a record that becomes an extent of its own: what came before it is in the
+ * ring, the sealer has nothing to do, and the current slot, if open, is empty. */
+enum ts_err
+ts_store_drain_locked(struct ts_store *store)
+{
+    for (;;) {
+        enum ts_err err;
+
+        if (store->state[store->current] == TS_SLOT_OPEN && store->block[store->current].count > 0)
+            close_current(store);
+        if (store->state[0] != TS_SLOT_CLOSED && store->state[1] != TS_SLOT_CLOSED)
+            return TS_OK;
+        pthread_cond_wait(&store->slot_freed, &store->lock);
+        err = ts_store_refuse_locked(store);
+        if (err != TS_OK)
+            return err;
+    }
+}
+
+/* Writes items[0..n) as a block of their own, past the open ones. The store was drained. */
+static enum ts_err
+put_extent(struct ts_store *store, struct ts_batch_item *items, const struct load *load)
+{
+    const bool is_open = store->state[store->current] == TS_SLOT_OPEN;
+    const uint64_t seq = is_open ? store->block[store->current].seq : store->next_seq;
+    struct ts_extent_writer writer = {0}; /* the sealer's keeps its size */
+    struct ts_index_entry entry = {
+        .seq = seq, .first_no = store->next_no, .count = (uint32_t)load->n};
+    enum ts_err err;
+
+    err = ts_extent_from_items(&writer, seq, items, (uint32_t)load->n, load->body_bytes,
+                               store->view.options.codec, store->ring.seed);
+    if (err == TS_OK) {
+        entry.extent_bytes = (uint32_t)writer.extent_bytes;
+        entry.min_time_ns = writer.min_time_ns;
+        entry.max_time_ns = writer.max_time_ns;
+        pthread_mutex_lock(&store->ring_lock);
+        ts_ring_write(&store->ring, writer.extent, &entry);
+        pthread_mutex_unlock(&store->ring_lock);
+        store->head_block_num = ts_view_block_num(&store->view, store->ring.head_pos);
+        store->next_no += load->n;
+        store->next_seq = seq + 1;
+        ts_store_open_slot_locked(store, store->current);
+    }
+    ts_extent_writer_done(&writer);
+    return err;
+}
+
+/* ---- times ---- */
+
+static int64_t
+now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The time a record gets behind `newest_ns`, if there is one. `*now` is read once per batch, and
+ * only if somebody asks. */
+static enum ts_err
+assign_time(bool has_newest, int64_t newest_ns, int64_t wanted_ns, int64_t *now,
+            int64_t *out_time_ns)
+{
+    if (wanted_ns < 0)
+        return TS_FAIL_PLAIN(TS_E_TIME);
+    if (wanted_ns > 0) {
+        if (has_newest && wanted_ns <= newest_ns)
+            return TS_FAIL_PLAIN(TS_E_ORDER);
+        *out_time_ns = wanted_ns;
+        return TS_OK;
+    }
+    if (*now == 0)
+        *now = now_ns();
+    *out_time_ns = *now > 0 ? *now : 1;
+    if (has_newest && *out_time_ns <= newest_ns) {
+        /* The clock stands still or went back: the reading is kept all the same. */
+        if (newest_ns == INT64_MAX)
+            return TS_FAIL_PLAIN(TS_E_ORDER);
+        *out_time_ns = newest_ns + 1;
+    }
+    return TS_OK;
+}
+
+/* ---- one by one ---- */
+
+static enum ts_err
+append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
+{
+    const struct load load = load_of(item->bytes);
+    enum ts_err err;
+
+    if (item->bytes > store->view.geometry.max_record_bytes)
+        return TS_FAIL_PLAIN(TS_E_TOO_LARGE);
+    err = assign_time(store->has_newest, store->newest_time_ns, item->time_ns, now,
+                      &item->done.time_ns);
+    if (err != TS_OK)
+        return err; /* before a block is closed for it */
+    if (!fits_current(store, &load)) {
+        err = fits_empty(store, &load) ? make_room(store, &load) : ts_store_drain_locked(store);
+        /* The lock was dropped: another thread may have appended. */
+        if (err == TS_OK)
+            err = assign_time(store->has_newest, store->newest_time_ns, item->time_ns, now,
+                              &item->done.time_ns);
+        if (err != TS_OK)
+            return err;
+    }
+    item->done.record_no = store->next_no;
+    item->done.block_num = store->head_block_num;
+    if (fits_current(store, &load)) {
+        ts_slot_put(&store->block[store->current], item->done.time_ns, 0, item->data,
+                    (uint32_t)item->bytes);
+        store->next_no++;
+    } else {
+        err = put_extent(store, item, &load);
+        if (err != TS_OK)
+            return err;
+    }
+    store->newest_time_ns = item->done.time_ns;
+    store->has_newest = true;
+    return TS_OK;
+}
+
+/* Tells pollers and the syncer that something is there. */
+static void
+publish(struct ts_store *store)
+{
+    struct ts_head *head = ts_view_head(&store->view);
+
+    /* release: who sees the new count sees the records. Pairs with ts_view_publish_count(). */
+    atomic_fetch_add_explicit(&head->publish_count, 1, memory_order_release);
+    if (!store->is_dirty) {
+        store->is_dirty = true;
+        if (store->view.options.sync_ms != TS_SYNC_NONE &&
+            store->view.options.sync_ms != TS_SYNC_EACH)
+            pthread_cond_signal(&store->sync_wanted);
+    }
+}
+
+size_t
+ts_store_append_batch(struct ts_store *store, struct ts_batch_item *items, size_t n)
+{
+    size_t appended = 0;
+    int64_t now = 0;
+    enum ts_err err;
+
+    pthread_mutex_lock(&store->lock);
+    err = ts_store_refuse_locked(store);
+    for (size_t i = 0; i < n; i++) {
+        items[i].err = err != TS_OK ? err : append_locked(store, &items[i], &now);
+        appended += items[i].err == TS_OK;
+    }
+    if (appended > 0)
+        publish(store);
+    pthread_mutex_unlock(&store->lock);
+    return appended;
+}
+
+enum ts_err
+ts_store_append(struct ts_store *store, int64_t time_ns, const void *data, size_t bytes,
+                struct ts_appended *out)
+{
+    struct ts_batch_item item = {.time_ns = time_ns, .data = data, .bytes = bytes};
+
+    ts_store_append_batch(store, &item, 1);
+    if (item.err == TS_OK && store->view.options.sync_ms == TS_SYNC_EACH)
+        item.err = ts_store_commit(store, item.done.record_no);
+    if (item.err == TS_OK && out != NULL)
+        *out = item.done;
+    return item.err;
+}
+
+/* ---- whole or not at all ---- */
+
+/* Gives every item its time, or says which cannot have one. */
+static enum ts_err
+assign_all(const struct ts_store *store, struct ts_batch_item *items, size_t n, size_t *out_bad)
+{
+    bool has_newest = store->has_newest;
+    int64_t newest_ns = store->newest_time_ns;
+    int64_t now = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const enum ts_err err =
+            assign_time(has_newest, newest_ns, items[i].time_ns, &now, &items[i].done.time_ns);
+
+        if (err != TS_OK) {
+            *out_bad = i;
+            return err;
+        }
+        newest_ns = items[i].done.time_ns;
+        has_newest = true;
+    }
+    return TS_OK;
+}
+
+static enum ts_err
+append_all_locked(struct ts_store *store, struct ts_batch_item *items, const struct load *load,
+                  size_t *out_bad)
+{
+    const size_t n = (size_t)load->n;
+    uint64_t no;
+    enum ts_err err;
+
+    err = assign_all(store, items, n, out_bad);
+    if (err == TS_OK)
+        err = fits_empty(store, load) ? make_room(store, load) : ts_store_drain_locked(store);
+    if (err == TS_OK)
+        err = assign_all(store, items, n, out_bad);
+    if (err != TS_OK)
+        return err;
+    no = store->next_no;
+    for (size_t i = 0; i < n; i++) {
+        items[i].done.record_no = no + i;
+        items[i].done.block_num = store->head_block_num;
+    }
+    if (!fits_current(store, load)) {
+        err = put_extent(store, items, load);
+        if (err != TS_OK)
+            return err;
+    } else {
+        struct ts_open_block *block = &store->block[store->current];
+
+        for (size_t i = 0; i < n; i++)
+            ts_slot_add(block, items[i].done.time_ns, 0, items[i].data, (uint32_t)items[i].bytes,
+                        i + 1 < n);
+        ts_slot_publish(block);
+        store->next_no += n;
+    }
+    store->newest_time_ns = items[n - 1].done.time_ns;
+    store->has_newest = true;
+    return TS_OK;
+}
+
+enum ts_err
+ts_store_append_all(struct ts_store *store, struct ts_batch_item *items, size_t n, size_t *out_bad)
+{
+    struct load load = {0};
+    enum ts_err err;
+
+    *out_bad = 0;
+    if (n == 0)
+        return TS_OK;
+    for (size_t i = 0; i < n; i++) {
+        load_add(&load, items[i].bytes);
+        /* One block takes it all, or none does; sums cannot overflow below the ring's size. */
+        if (n > UINT32_MAX || load.body_bytes > store->view.geometry.max_record_bytes ||
+            ts_extent_raw_bytes(load.n, load.body_bytes) > store->view.geometry.ring_bytes) {
+            *out_bad = i;
+            return TS_FAIL_PLAIN(TS_E_TOO_LARGE);
+        }
+    }
+    pthread_mutex_lock(&store->lock);
+    err = ts_store_refuse_locked(store);
+    if (err == TS_OK)
+        err = append_all_locked(store, items, &load, out_bad);
+    if (err == TS_OK)
+        publish(store);
+    pthread_mutex_unlock(&store->lock);
+    return err;
+}
