@@ -1,0 +1,384 @@
+/* forward.c - REQ/REP to ingestd, one nng context per waiting call.
+ *
+ * nng sends a request again when its connection breaks. That is harmless (the instance in it is
+ * that of the ingestd which is gone), but the caller would wait for nothing: so the loss of the
+ * connection ends all calls under way. */
+#include "queryd/forward.h"
+
+#include "common/error.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define HELLO_TIMEOUT_MS 5000
+#define RECONNECT_MIN_MS 20
+#define RECONNECT_MAX_MS 250
+#define MAX_REPLY_BYTES ((size_t)1 << 20)
+
+/* A call under way. */
+struct call {
+    struct call *next, *before; /* guarded by forward->lock */
+    nng_aio *aio;
+    nng_ctx context;
+    bool has_context;
+    bool is_ended; /* the connection broke, or forward_stop(); guarded by forward->lock */
+};
+
+struct forward {
+    nng_socket socket;
+    bool has_socket;
+    pthread_mutex_t lock; /* guards the rest */
+    pthread_cond_t is_connected;
+    unsigned n_pipes;
+    uint64_t instance; /* of the connected ingestd; 0: not asked yet */
+    uint64_t next_request_id;
+    bool is_stopped;
+    struct call *calls;
+};
+
+/* Ends every call under way. Under forward->lock. */
+static void
+end_calls(struct forward *forward)
+{
+    for (struct call *call = forward->calls; call != NULL; call = call->next) {
+        call->is_ended = true;
+        nng_aio_abort(call->aio, NNG_ECONNRESET);
+    }
+}
+
+static void
+on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct forward *forward = arg;
+
+    (void)pipe;
+    pthread_mutex_lock(&forward->lock);
+    if (event == NNG_PIPE_EV_ADD_POST) {
+        forward->n_pipes++;
+        pthread_cond_broadcast(&forward->is_connected);
+    } else if (event == NNG_PIPE_EV_REM_POST && forward->n_pipes > 0) {
+        forward->n_pipes--;
+        forward->instance = 0;
+        end_calls(forward);
+    }
+    pthread_mutex_unlock(&forward->lock);
+}
+
+static enum ts_err
+dial(struct forward *forward, const char *url)
+{
+    int failed;
+
+    failed = nng_req0_open(&forward->socket);
+    if (failed != 0)
+        return TS_FAIL(TS_E_SYSTEM, "open request socket: %s", nng_strerror(failed));
+    forward->has_socket = true;
+    nng_socket_set_ms(forward->socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
+    nng_socket_set_ms(forward->socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
+    nng_socket_set_ms(forward->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+    nng_socket_set_size(forward->socket, NNG_OPT_RECVMAXSZ, MAX_REPLY_BYTES);
+    nng_pipe_notify(forward->socket, NNG_PIPE_EV_ADD_POST, on_pipe, forward);
+    nng_pipe_notify(forward->socket, NNG_PIPE_EV_REM_POST, on_pipe, forward);
+    failed = nng_dial(forward->socket, url, NULL, NNG_FLAG_NONBLOCK);
+    if (failed != 0)
+        return TS_FAIL(TS_E_SYSTEM, "dial %s: %s", url, nng_strerror(failed));
+    return TS_OK;
+}
+
+enum ts_err
+forward_open(const char *run_dir, struct forward **out)
+{
+    struct forward *forward;
+    char url[CONTROL_URL_BYTES];
+    enum ts_err err;
+
+    err = control_url(run_dir, CONTROL_REQUEST_SOCKET, url);
+    if (err != TS_OK)
+        return err;
+    forward = calloc(1, sizeof *forward);
+    if (forward == NULL)
+        return TS_FAIL(TS_E_NOMEM, "no memory to forward requests");
+    pthread_mutex_init(&forward->lock, NULL);
+    pthread_cond_init(&forward->is_connected, NULL);
+    /* Request numbers of two queryds, or of two lives of one, must not meet. */
+    if (getrandom(&forward->next_request_id, sizeof forward->next_request_id, 0) !=
+        (ssize_t)sizeof forward->next_request_id) {
+        forward_close(forward);
+        return TS_FAIL(TS_E_SYSTEM, "no random numbers");
+    }
+    err = dial(forward, url);
+    if (err != TS_OK) {
+        forward_close(forward);
+        return err;
+    }
+    *out = forward;
+    return TS_OK;
+}
+
+void
+forward_stop(struct forward *forward)
+{
+    pthread_mutex_lock(&forward->lock);
+    forward->is_stopped = true;
+    end_calls(forward);
+    pthread_mutex_unlock(&forward->lock);
+}
+
+void
+forward_close(struct forward *forward)
+{
+    if (forward == NULL)
+        return;
+    if (forward->has_socket)
+        nng_close(forward->socket);
+    pthread_cond_destroy(&forward->is_connected);
+    pthread_mutex_destroy(&forward->lock);
+    free(forward);
+}
+
+bool
+forward_is_connected(struct forward *forward)
+{
+    bool is_connected;
+
+    pthread_mutex_lock(&forward->lock);
+    is_connected = forward->n_pipes > 0;
+    pthread_mutex_unlock(&forward->lock);
+    return is_connected;
+}
+
+void
+forward_await(struct forward *forward, unsigned timeout_ms)
+{
+    struct timespec until;
+    int failed = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&forward->lock);
+    while (forward->n_pipes == 0 && failed == 0)
+        failed =
+            pthread_cond_clockwait(&forward->is_connected, &forward->lock, CLOCK_MONOTONIC, &until);
+    pthread_mutex_unlock(&forward->lock);
+}
+
+/* ---- one exchange ---- */
+
+static enum ts_err
+nothing_sent(void)
+{
+    return TS_FAIL(TS_E_UNAVAILABLE, "ingestd is not running");
+}
+
+static enum ts_err
+nobody_knows(const char *why)
+{
+    return TS_FAIL(TS_E_TIMEOUT, "%s: it is not known whether the request was carried out", why);
+}
+
+static enum ts_err
+call_begin(struct forward *forward, struct call *call, unsigned timeout_ms)
+{
+    enum ts_err err = TS_OK;
+
+    *call = (struct call){0};
+    if (nng_aio_alloc(&call->aio, NULL, NULL) != 0)
+        return TS_FAIL(TS_E_NOMEM, "no memory to forward a request");
+    nng_aio_set_timeout(call->aio, (nng_duration)timeout_ms);
+    pthread_mutex_lock(&forward->lock);
+    if (forward->n_pipes == 0 || forward->is_stopped) {
+        err = nothing_sent();
+    } else if (nng_ctx_open(&call->context, forward->socket) != 0) {
+        err = TS_FAIL(TS_E_NOMEM, "no memory to forward a request");
+    } else {
+        call->has_context = true;
+        call->next = forward->calls;
+        if (call->next != NULL)
+            call->next->before = call;
+        forward->calls = call;
+    }
+    pthread_mutex_unlock(&forward->lock);
+    return err;
+}
+
+static void
+call_end(struct forward *forward, struct call *call)
+{
+    if (call->has_context) {
+        pthread_mutex_lock(&forward->lock);
+        if (call->before != NULL)
+            call->before->next = call->next;
+        else
+            forward->calls = call->next;
+        if (call->next != NULL)
+            call->next->before = call->before;
+        pthread_mutex_unlock(&forward->lock);
+        nng_ctx_close(call->context);
+    }
+    if (call->aio != NULL)
+        nng_aio_free(call->aio);
+}
+
+/* Starts a send or a receive unless the call was ended meanwhile; waits for it. 0, or why not. */
+static int
+call_step(struct forward *forward, struct call *call, bool is_send)
+{
+    bool is_ended;
+
+    /* Under the lock, so that end_calls() finds it either not begun or under way. */
+    pthread_mutex_lock(&forward->lock);
+    is_ended = call->is_ended;
+    if (!is_ended && is_send)
+        nng_ctx_send(call->context, call->aio);
+    else if (!is_ended)
+        nng_ctx_recv(call->context, call->aio);
+    pthread_mutex_unlock(&forward->lock);
+    if (is_ended)
+        return NNG_ECONNRESET;
+    nng_aio_wait(call->aio);
+    return nng_aio_result(call->aio);
+}
+
+static enum ts_err
+encode(const struct control_request *request, nng_msg **out)
+{
+    struct ts_text text;
+    bool is_made;
+
+    ts_text_init(&text);
+    control_request_encode(request, &text);
+    is_made = !text.failed && nng_msg_alloc(out, 0) == 0;
+    if (is_made && nng_msg_append(*out, text.at, text.bytes) != 0) {
+        nng_msg_free(*out);
+        is_made = false;
+    }
+    ts_text_done(&text);
+    return is_made ? TS_OK : TS_FAIL(TS_E_NOMEM, "no memory to forward a request");
+}
+
+static enum ts_err
+take_reply(nng_msg *message, uint64_t request_id, struct forward_reply *out)
+{
+    struct control_reply reply;
+    enum ts_err err;
+
+    err = control_reply_decode(nng_msg_body(message), nng_msg_len(message), &reply);
+    if (err == TS_OK && reply.request_id != request_id && reply.request_id != 0)
+        err = TS_FAIL(TS_E_PROTOCOL, "reply to another request");
+    if (err != TS_OK) {
+        nng_msg_free(message);
+        TS_CONTEXT("ingestd's reply");
+        return TS_E_TIMEOUT;
+    }
+    *out = (struct forward_reply){.reply = reply, .message = message};
+    return TS_OK;
+}
+
+static enum ts_err
+exchange(struct forward *forward, const struct control_request *request, unsigned timeout_ms,
+         struct forward_reply *out)
+{
+    struct call call;
+    nng_msg *message;
+    enum ts_err err;
+    int failed;
+
+    err = call_begin(forward, &call, timeout_ms);
+    if (err == TS_OK)
+        err = encode(request, &message);
+    if (err != TS_OK)
+        goto out;
+    nng_aio_set_msg(call.aio, message);
+    failed = call_step(forward, &call, true);
+    if (failed != 0) {
+        nng_msg_free(message);
+        err = failed == NNG_ETIMEDOUT ? nobody_knows("ingestd did not take the request")
+                                      : nothing_sent();
+        goto out;
+    }
+    failed = call_step(forward, &call, false);
+    if (failed != 0)
+        err = nobody_knows(failed == NNG_ETIMEDOUT ? "ingestd did not answer in time"
+                                                   : "ingestd went away");
+    else
+        err = take_reply(nng_aio_get_msg(call.aio), request->request_id, out);
+out:
+    call_end(forward, &call);
+    return err;
+}
+
+static uint64_t
+new_request_id(struct forward *forward)
+{
+    uint64_t id;
+
+    pthread_mutex_lock(&forward->lock);
+    if (++forward->next_request_id == 0)
+        forward->next_request_id = 1;
+    id = forward->next_request_id;
+    pthread_mutex_unlock(&forward->lock);
+    return id;
+}
+
+/* The instance of the connected ingestd, asked for once per connection. */
+static enum ts_err
+find_instance(struct forward *forward, uint64_t *out_instance)
+{
+    struct control_request hello = {.op = CONTROL_HELLO};
+    struct forward_reply reply;
+    bool is_connected;
+    enum ts_err err;
+
+    pthread_mutex_lock(&forward->lock);
+    *out_instance = forward->instance;
+    is_connected = forward->n_pipes > 0 && !forward->is_stopped;
+    pthread_mutex_unlock(&forward->lock);
+    if (!is_connected)
+        return nothing_sent();
+    if (*out_instance != 0)
+        return TS_OK;
+    hello.request_id = new_request_id(forward);
+    err = exchange(forward, &hello, HELLO_TIMEOUT_MS, &reply);
+    if (err != TS_OK)
+        return TS_FAIL(TS_E_UNAVAILABLE, "ingestd is not answering");
+    *out_instance = reply.reply.instance;
+    forward_reply_done(&reply);
+    pthread_mutex_lock(&forward->lock);
+    if (forward->n_pipes > 0)
+        forward->instance = *out_instance;
+    pthread_mutex_unlock(&forward->lock);
+    return TS_OK;
+}
+
+enum ts_err
+forward_call(struct forward *forward, struct control_request *request, struct forward_reply *out)
+{
+    enum ts_err err;
+
+    err = find_instance(forward, &request->instance);
+    if (err != TS_OK)
+        return err;
+    request->request_id = new_request_id(forward);
+    err = exchange(forward, request, FORWARD_TIMEOUT_MS, out);
+    if (err == TS_OK && out->reply.instance != request->instance) {
+        /* It was refused; the next request is to find the new one. */
+        pthread_mutex_lock(&forward->lock);
+        forward->instance = 0;
+        pthread_mutex_unlock(&forward->lock);
+    }
+    return err;
+}
+
+void
+forward_reply_done(struct forward_reply *reply)
+{
+    nng_msg_free(reply->message);
+    reply->message = NULL;
+}

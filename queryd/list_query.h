@@ -1,0 +1,32 @@
+/* list_query.h - the parameters of a list, checked.
+ *
+ * Purpose    Turn limit, since, after, start_time, end_time, filter… of a request into a range.
+ * Invariant  A limit is only ever a bound, never a size to reserve.
+ * Ownership  The filter in the range is a view into the request.
+ * Errors     TS_E_PARAM, TS_E_TIME with the contract's texts.
+ */
+#ifndef QUERYD_LIST_QUERY_H
+#define QUERYD_LIST_QUERY_H
+
+#include "daemon/http.h"
+
+enum list_kind { LIST_OLDEST, LIST_NEWEST, LIST_RANGE };
+
+struct list_query {
+    struct ts_range range;
+    bool with_data;
+    bool is_newest_ascending; /* newest with since: the newest n of the period, ascending */
+    bool is_empty;            /* nothing can match: no need to look */
+};
+
+/* now_ns is what `since` ends at. `type` decides whether the list may be aggregated. */
+enum ts_err list_query_parse(struct http_request *req, enum list_kind kind, enum ts_type type,
+                             int64_t now_ns, struct list_query *out) TS_MUST_USE;
+
+/* filter and filter_ignore_case, for streams too. */
+void list_query_filter(struct http_request *req, struct ts_range *range);
+
+/* A signed decimal that fits 64 bits; "+5" is one. */
+bool list_query_i64(const struct ts_span *text, int64_t *out);
+
+#endif
