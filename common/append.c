@@ -107,18 +107,34 @@ make_room(struct ts_store *store, const struct load *load)
 enum ts_err
 ts_store_drain_locked(struct ts_store *store)
 {
-    for (;;) {
-        enum ts_err err;
+    enum ts_err err = TS_OK;
 
+    store->n_draining++;
+    while (err == TS_OK) {
         if (store->state[store->current] == TS_SLOT_OPEN && store->block[store->current].count > 0)
             close_current(store);
         if (store->state[0] != TS_SLOT_CLOSED && store->state[1] != TS_SLOT_CLOSED)
-            return TS_OK;
+            break;
         pthread_cond_wait(&store->slot_freed, &store->lock);
         err = ts_store_refuse_locked(store);
-        if (err != TS_OK)
-            return err;
     }
+    store->n_draining--;
+    pthread_cond_broadcast(&store->slot_freed); /* for those whom wait_for_drain() holds up */
+    return err;
+}
+
+/* Lets those pass who wait until the open blocks are empty: with a stream of small records beside
+ * them they would wait for ever, and every block would be sealed all but empty. */
+static enum ts_err
+wait_for_drain(struct ts_store *store)
+{
+    enum ts_err err = TS_OK;
+
+    while (err == TS_OK && store->n_draining > 0) {
+        pthread_cond_wait(&store->slot_freed, &store->lock);
+        err = ts_store_refuse_locked(store);
+    }
+    return err;
 }
 
 /* Writes items[0..n) as a block of their own, past the open ones. The store was drained. */
@@ -193,15 +209,20 @@ static enum ts_err
 append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
 {
     const struct load load = load_of(item->bytes);
+    bool has_room;
     enum ts_err err;
 
     if (item->bytes > store->view.geometry.max_record_bytes)
         return TS_FAIL_PLAIN(TS_E_TOO_LARGE);
+    err = wait_for_drain(store);
+    if (err != TS_OK)
+        return err;
     err = assign_time(store->has_newest, store->newest_time_ns, item->time_ns, now,
                       &item->done.time_ns);
     if (err != TS_OK)
         return err; /* before a block is closed for it */
-    if (!fits_current(store, &load)) {
+    has_room = fits_current(store, &load);
+    if (!has_room) {
         err = fits_empty(store, &load) ? make_room(store, &load) : ts_store_drain_locked(store);
         /* The lock was dropped: another thread may have appended. */
         if (err == TS_OK)
@@ -209,10 +230,11 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
                               &item->done.time_ns);
         if (err != TS_OK)
             return err;
+        has_room = fits_current(store, &load);
     }
     item->done.record_no = store->next_no;
     item->done.block_num = store->head_block_num;
-    if (fits_current(store, &load)) {
+    if (has_room) {
         ts_slot_put(&store->block[store->current], item->done.time_ns, 0, item->data,
                     (uint32_t)item->bytes);
         store->next_no++;
@@ -231,9 +253,11 @@ static void
 publish(struct ts_store *store)
 {
     struct ts_head *head = ts_view_head(&store->view);
+    const uint32_t count = atomic_load_explicit(&head->publish_count, memory_order_relaxed);
 
-    /* release: who sees the new count sees the records. Pairs with ts_view_publish_count(). */
-    atomic_fetch_add_explicit(&head->publish_count, 1, memory_order_release);
+    /* release: who sees the new count sees the records. Pairs with ts_view_publish_count(). A store
+     * will do: only who holds the lock writes it, and a locked add would cost as much as a copy. */
+    atomic_store_explicit(&head->publish_count, count + 1, memory_order_release);
     if (!store->is_dirty) {
         store->is_dirty = true;
         if (store->view.options.sync_ms != TS_SYNC_NONE &&
@@ -257,8 +281,12 @@ ts_store_append_batch(struct ts_store *store, struct ts_batch_item *items, size_
     }
     if (appended > 0)
         publish(store);
+    /* A page that vanished meanwhile may have taken records of this very batch with it. */
+    err = store->faults_seen != ts_map_faults() ? ts_store_refuse_locked(store) : TS_OK;
+    for (size_t i = 0; err != TS_OK && i < n; i++)
+        items[i].err = err;
     pthread_mutex_unlock(&store->lock);
-    return appended;
+    return err == TS_OK ? appended : 0;
 }
 
 enum ts_err
@@ -307,7 +335,9 @@ append_all_locked(struct ts_store *store, struct ts_batch_item *items, const str
     uint64_t no;
     enum ts_err err;
 
-    err = assign_all(store, items, n, out_bad);
+    err = wait_for_drain(store);
+    if (err == TS_OK)
+        err = assign_all(store, items, n, out_bad);
     if (err == TS_OK)
         err = fits_empty(store, load) ? make_room(store, load) : ts_store_drain_locked(store);
     if (err == TS_OK)
@@ -340,6 +370,7 @@ append_all_locked(struct ts_store *store, struct ts_batch_item *items, const str
 enum ts_err
 ts_store_append_all(struct ts_store *store, struct ts_batch_item *items, size_t n, size_t *out_bad)
 {
+    const struct ts_geometry *g = &store->view.geometry;
     struct load load = {0};
     enum ts_err err;
 
@@ -347,10 +378,15 @@ ts_store_append_all(struct ts_store *store, struct ts_batch_item *items, size_t 
     if (n == 0)
         return TS_OK;
     for (size_t i = 0; i < n; i++) {
-        load_add(&load, items[i].bytes);
-        /* One block takes it all, or none does; sums cannot overflow below the ring's size. */
-        if (n > UINT32_MAX || load.body_bytes > store->view.geometry.max_record_bytes ||
-            ts_extent_raw_bytes(load.n, load.body_bytes) > store->view.geometry.ring_bytes) {
+        /* One block takes it all, or none does. Each is looked at before it is added, so that no
+         * sum overflows. */
+        const bool is_too_large = n > UINT32_MAX || items[i].bytes > g->max_record_bytes;
+
+        if (!is_too_large)
+            load_add(&load, items[i].bytes);
+        if (is_too_large || load.body_bytes > g->max_record_bytes ||
+            ts_extent_raw_bytes(load.n, load.body_bytes) > g->ring_bytes ||
+            ts_extent_raw_bytes(load.n, load.body_bytes) > UINT32_MAX) {
             *out_bad = i;
             return TS_FAIL_PLAIN(TS_E_TOO_LARGE);
         }
@@ -359,8 +395,11 @@ ts_store_append_all(struct ts_store *store, struct ts_batch_item *items, size_t 
     err = ts_store_refuse_locked(store);
     if (err == TS_OK)
         err = append_all_locked(store, items, &load, out_bad);
-    if (err == TS_OK)
+    if (err == TS_OK) {
         publish(store);
+        if (store->faults_seen != ts_map_faults())
+            err = ts_store_refuse_locked(store);
+    }
     pthread_mutex_unlock(&store->lock);
     return err;
 }

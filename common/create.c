@@ -30,6 +30,8 @@ fill_with_zeros(int fd, const char *name, uint64_t bytes)
     int rc;
 
     rc = posix_fallocate(fd, 0, (off_t)bytes);
+    if (rc == EFBIG)
+        return TS_FAIL(TS_E_FULL, "%s: no file here can have %ju bytes", name, (uintmax_t)bytes);
     if (rc != 0 && rc != EOPNOTSUPP && rc != EINVAL)
         return ts_error_set_errno(TS_E_IO, rc, "reserve %ju bytes for %s", (uintmax_t)bytes, name);
     while (done < bytes) {
@@ -68,7 +70,7 @@ make_file(int dir_fd, const char *name, uint64_t bytes, const void *start, size_
 static void
 init_head(struct ts_head *head, const struct ts_geometry *geometry, uint32_t store_id)
 {
-    struct ts_sync_point *point = &head->sync_points[0];
+    struct ts_sync_point *point = &head->sync_points[1]; /* where counter 1 belongs */
 
     memset(head, 0, sizeof *head);
     ts_head_init(head, geometry->open_shift, store_id);

@@ -18,12 +18,12 @@ struct ts_cursor {
     struct ts_range range;
     struct ts_filter filter; /* if range.filter_bytes > 0 */
     uint64_t generation, seed;
-    uint64_t position;    /* forward: the next number; backward: the next number, 0 at the end */
-    uint64_t left;        /* records that may still be delivered */
-    uint64_t last_no;     /* forward: inclusive bound; backward: inclusive lower bound */
-    struct ts_block block;       /* the decoded one */
+    uint64_t position;     /* forward: the next number; backward: the next number, 0 at the end */
+    uint64_t left;         /* records that may still be delivered */
+    uint64_t last_no;      /* forward: inclusive bound; backward: inclusive lower bound */
+    struct ts_block block; /* the decoded one */
     struct ts_slot_look look[TS_HEAD_SLOTS]; /* as last seen */
-    uint64_t open_block_seq;     /* block whose informative number this is: */
+    uint64_t open_block_seq;                 /* block whose informative number this is: */
     uint32_t open_block_num;
     uint8_t *body; /* owned; a record copied from an open block */
 };
@@ -64,7 +64,7 @@ find_in_slots(struct ts_cursor *cursor, uint64_t no, struct found *out)
 {
     for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
         if (!look_holds(&cursor->look[i], no))
-            cursor->look[i] = ts_slot_look(ts_view_slot(cursor->view, i));
+            cursor->look[i] = ts_view_look(cursor->view, i);
         if (look_holds(&cursor->look[i], no)) {
             *out = (struct found){.place = IN_SLOT, .slot = i};
             return true;
@@ -108,29 +108,37 @@ load_block(struct ts_cursor *cursor, const struct ts_index_entry *entry, struct 
     return true;
 }
 
-/* No good block holds `no`; `next_no` begins what comes behind it, in block next_seq. Is that a
- * hole left by a power failure, or damage? The last good block before it tells. */
+/* No good block holds `no`; `next_no` begins what comes behind it, in block next_seq. Numbers that
+ * nobody got after a power failure end at a multiple of 2^32; all else is damage. The last good
+ * block before tells where it begins. */
 static void
 explain_hole(const struct ts_cursor *cursor, const struct ts_snapshot *s, uint64_t next_seq,
              uint64_t next_no, struct found *out)
 {
+    const struct ts_index *index = &cursor->view->index;
     struct ts_index_entry before;
     uint64_t seq = next_seq;
 
     *out = (struct found){.place = DAMAGED, .lo = s->oldest_no, .hi = next_no - 1};
     while (--seq >= s->tail_seq && seq > 0) {
-        if (ts_index_read(&cursor->view->index, seq, cursor->seed, &before)) {
+        if (ts_index_read(index, seq, cursor->seed, &before)) {
             out->lo = before.first_no + before.count;
             break;
         }
     }
-    if (seq + 1 == next_seq && seq >= s->tail_seq)
+    if (seq + 1 != next_seq || seq < s->tail_seq)
+        TS_FAIL(TS_E_CORRUPT,
+                "store %s: " TS_INDEX_FILE ": damaged at offset %ju: entry of block %ju",
+                cursor->view->name, (uintmax_t)ts_index_off(index, next_seq - 1),
+                (uintmax_t)(next_seq - 1));
+    else if ((next_no & UINT32_MAX) == 0)
         out->place = HOLE;
     else
-        TS_FAIL(TS_E_CORRUPT, "store %s: " TS_INDEX_FILE ": damaged at offset %ju: entry of block %ju",
-                cursor->view->name,
-                (uintmax_t)ts_index_off(&cursor->view->index, next_seq - 1),
-                (uintmax_t)(next_seq - 1));
+        TS_FAIL(TS_E_CORRUPT,
+                "store %s: " TS_HEAD_FILE
+                ": damaged at offset %zu, before it was recovered: records "
+                "%ju to %ju",
+                cursor->view->name, sizeof(struct ts_head), (uintmax_t)out->lo, (uintmax_t)out->hi);
 }
 
 /* Finds `no` among the blocks of the ring. False if the ring moved: look again. */
@@ -141,15 +149,14 @@ find_in_ring(struct ts_cursor *cursor, const struct ts_snapshot *s, uint64_t no,
     struct ts_index_entry entry;
     bool is_found;
 
-    is_found = s->tail_seq <= s->sealed_seq &&
-               ts_index_find_no(&cursor->view->index, s->tail_seq, s->sealed_seq, s->seed, no,
-                                &entry);
+    is_found = s->tail_seq <= s->sealed_seq && ts_index_find_no(&cursor->view->index, s->tail_seq,
+                                                                s->sealed_seq, s->seed, no, &entry);
     if (is_found && entry.first_no <= no)
         return load_block(cursor, &entry, out);
     if (is_found)
         explain_hole(cursor, s, entry.seq, entry.first_no, out);
     else
-        explain_hole(cursor, s, s->sealed_seq + 1,
+        explain_hole(cursor, s, s->n_open > 0 ? s->open[0].seq : s->sealed_seq + 1,
                      s->n_open > 0 ? s->open[0].first_no : s->next_no, out);
     /* acquire fence: entries that could not be read may just have been reclaimed. Pairs with
      * ts_ring_reclaim(). */
@@ -181,11 +188,15 @@ locate(struct ts_cursor *cursor, uint64_t no)
         if (s.n_open > 0 && no >= s.open[0].first_no) {
             const struct ts_slot_look *last = &s.open[s.n_open - 1];
 
-            /* Between two open blocks there is no hole; so it was sealed this moment. */
-            if (no >= last->first_no || s.n_open == 1 ||
-                no - s.open[0].first_no < s.open[0].count)
-                continue;
-            return (struct found){.place = HOLE,
+            if (no >= last->first_no || s.n_open == 1 || no - s.open[0].first_no < s.open[0].count)
+                continue; /* it was sealed this moment */
+            TS_FAIL(TS_E_CORRUPT,
+                    "store %s: " TS_HEAD_FILE ": damaged at offset %zu: header of an "
+                    "open block",
+                    cursor->view->name,
+                    sizeof(struct ts_head) +
+                        (size_t)s.open_slot[0] * cursor->view->geometry.open_bytes);
+            return (struct found){.place = DAMAGED,
                                   .lo = s.open[0].first_no + s.open[0].count,
                                   .hi = last->first_no - 1};
         }
@@ -213,7 +224,8 @@ bisect_times(const int64_t *times, uint32_t count, int64_t time_ns)
     return low;
 }
 
-/* The same in an open block. False if the slot moved. */
+/* The same in an open block; records that are damaged have no time, the next one's counts. False
+ * if the slot moved. */
 static bool
 bisect_slot(const struct ts_cursor *cursor, unsigned slot, const struct ts_slot_look *look,
             int64_t time_ns, uint32_t *out_idx)
@@ -222,13 +234,18 @@ bisect_slot(const struct ts_cursor *cursor, unsigned slot, const struct ts_slot_
 
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        int64_t at;
+        uint32_t idx = middle;
+        struct ts_record record;
+        enum ts_slot_answer answer = TS_SLOT_DAMAGED;
 
-        if (!ts_slot_time(ts_view_slot(cursor->view, slot), cursor->view->geometry.open_bytes, look,
-                          middle, &at))
+        while (idx < high && answer == TS_SLOT_DAMAGED)
+            answer =
+                ts_slot_read(ts_view_slot(cursor->view, slot), cursor->view->geometry.open_bytes,
+                             cursor->seed, look, idx++, cursor->body, &record);
+        if (answer == TS_SLOT_MOVED)
             return false;
-        if (at < time_ns)
-            low = middle + 1;
+        if (answer != TS_SLOT_DAMAGED && record.time_ns < time_ns)
+            low = idx;
         else
             high = middle;
     }
@@ -412,8 +429,7 @@ open_block_num(struct ts_cursor *cursor)
     if (cursor->open_block_seq != sealed_seq) {
         cursor->open_block_seq = sealed_seq;
         cursor->open_block_num = 0;
-        if (sealed_seq > 0 &&
-            ts_index_read(&cursor->view->index, sealed_seq, cursor->seed, &entry))
+        if (sealed_seq > 0 && ts_index_read(&cursor->view->index, sealed_seq, cursor->seed, &entry))
             cursor->open_block_num =
                 ts_view_block_num(cursor->view, entry.ring_pos + entry.extent_bytes);
     }
@@ -469,10 +485,17 @@ fetch_from_block(const struct ts_cursor *cursor, uint64_t no, struct ts_record *
     const struct ts_block *block = &cursor->block;
     const uint32_t idx = (uint32_t)(no - block->first_no);
 
+    if (ts_block_is_damaged(block, idx)) {
+        TS_FAIL(TS_E_CORRUPT,
+                "store %s: " TS_DATA_FILE ": block %ju: record %ju was damaged before "
+                "it was sealed",
+                cursor->view->name, (uintmax_t)block->seq, (uintmax_t)no);
+        return BAD;
+    }
     if (is_deleted(cursor, idx))
         return SKIPPED;
-    *out_record = (struct ts_record){
-        .no = no, .time_ns = block->time_ns[idx], .block_num = block->block_num};
+    *out_record =
+        (struct ts_record){.no = no, .time_ns = block->time_ns[idx], .block_num = block->block_num};
     out_record->data = ts_block_body(block, idx, &out_record->bytes);
     return FETCHED;
 }
@@ -580,8 +603,8 @@ step_over(struct ts_cursor *cursor, const struct found *found, struct ts_gap *ou
             end_here(cursor);
             *out_step = TS_STEP_END;
         } else {
-            *out_step = tell_gap(cursor, TS_STEP_GAP, no, min_u64(found->hi, cursor->last_no),
-                                 out_gap);
+            *out_step =
+                tell_gap(cursor, TS_STEP_GAP, no, min_u64(found->hi, cursor->last_no), out_gap);
         }
         return true;
     case ABOVE:
@@ -596,8 +619,8 @@ step_over(struct ts_cursor *cursor, const struct found *found, struct ts_gap *ou
         return false;
     case DAMAGED:
     default:
-        *out_step = backward ? tell_gap(cursor, TS_STEP_DAMAGED, max_u64(found->lo, cursor->last_no),
-                                        no, out_gap)
+        *out_step = backward ? tell_gap(cursor, TS_STEP_DAMAGED,
+                                        max_u64(found->lo, cursor->last_no), no, out_gap)
                              : tell_gap(cursor, TS_STEP_DAMAGED, no,
                                         min_u64(found->hi, cursor->last_no), out_gap);
         return true;

@@ -13,20 +13,16 @@ mark_in_ring(struct ts_store *store, uint64_t no)
 {
     struct ts_ring *ring = &store->ring;
     struct ts_index_entry entry;
-    struct ts_extent header;
     uint64_t at;
     uint8_t bit, before;
 
     if (!ts_index_find_no(&ring->index, ring->tail_seq, ring->sealed_seq, ring->seed, no, &entry) ||
         entry.first_no > no)
         return false;
-    /* Extents are aligned to 8 and the ring is a multiple of 8: words never straddle its end. */
-    for (size_t i = 0; i < sizeof header; i += 8)
-        ts_copy_out((uint8_t *)&header + i, ring->base + (entry.ring_pos + i) % ring->ring_bytes, 8);
-    if (header.seq != entry.seq || header.count != entry.count)
-        return false; /* damaged: nobody can read it anyway */
-    at = entry.ring_pos + sizeof header + (uint64_t)header.dir_units * 8 +
-         TS_PAD8((uint64_t)header.stored_bytes) + (no - entry.first_no) / 8;
+    /* The map is the extent's last part. Its place comes from the index, which has a checksum; the
+     * header, if damaged, would have the mark made in some other block. */
+    at = entry.ring_pos + entry.extent_bytes - ((uint64_t)entry.count + 63) / 64 * 8 +
+         (no - entry.first_no) / 8;
     bit = (uint8_t)(1u << ((no - entry.first_no) % 8));
     /* relaxed: a reader sees it now or a moment later; nothing else depends on it. */
     before = atomic_fetch_or_explicit((_Atomic uint8_t *)ring->base + at % ring->ring_bytes, bit,
@@ -48,11 +44,13 @@ mark_in_slot(struct ts_store *store, unsigned slot, uint64_t no)
     const struct ts_open_block *block = &store->block[slot];
     const uint32_t idx = (uint32_t)(no - block->first_no);
     uint8_t *base = (uint8_t *)block->slot;
-    const uint32_t off = ts_load_u32(base + ts_slot_array_off(block->open_bytes, idx));
+    const uint32_t off = ts_slot_record_off(block->slot, block->open_bytes, idx);
     struct ts_slot_record *record = (void *)(base + off);
-    const uint32_t before =
-        atomic_fetch_or_explicit(&record->flags, TS_RECORD_DELETED, memory_order_relaxed);
+    uint32_t before;
 
+    if (off == 0)
+        return false; /* damaged: nobody can read it anyway */
+    before = atomic_fetch_or_explicit(&record->flags, TS_RECORD_DELETED, memory_order_relaxed);
     if (store->synced_bytes[slot] > off)
         store->synced_bytes[slot] = off; /* its page goes to the disk again */
     store->is_marked[slot] = true;
@@ -87,10 +85,11 @@ ts_delete_again_locked(struct ts_store *store, unsigned slot)
 
     pthread_mutex_lock(&store->ring_lock);
     for (uint32_t i = 0; i < block->count; i++) {
-        const struct ts_slot_record *record =
-            (const void *)(base + ts_load_u32(base + ts_slot_array_off(block->open_bytes, i)));
+        const uint32_t off = ts_slot_record_off(block->slot, block->open_bytes, i);
+        const struct ts_slot_record *record = (const void *)(base + off);
 
-        if (atomic_load_explicit(&record->flags, memory_order_relaxed) & TS_RECORD_DELETED)
+        if (off != 0 &&
+            atomic_load_explicit(&record->flags, memory_order_relaxed) & TS_RECORD_DELETED)
             mark_in_ring(store, block->first_no + i);
     }
     pthread_mutex_unlock(&store->ring_lock);

@@ -13,7 +13,7 @@
 
 #define TS_ERROR_TEXT_BYTES 512
 
-/* Sets the text and returns `err`. An empty format keeps the table's text. */
+/* Sets the text and returns `err`. Use TS_FAIL. An empty format keeps the table's text. */
 enum ts_err ts_error_set(enum ts_err err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -34,8 +34,16 @@ int ts_error_exit_code(enum ts_err err);
 /* The table's text of `err`, without what was set. Never NULL. */
 const char *ts_error_default_text(enum ts_err err);
 
-#define TS_FAIL(err, ...) ts_error_set((err), __VA_ARGS__)
-#define TS_FAIL_PLAIN(err) ts_error_set((err), "%s", ts_error_default_text(err))
+/* Returns the value where a compiler, or an analyzer, sees it: a failure is one. */
+static inline enum ts_err
+ts_error_is(enum ts_err err, enum ts_err set)
+{
+    (void)set;
+    return err;
+}
+
+#define TS_FAIL(err, ...) ts_error_is((err), ts_error_set((err), __VA_ARGS__))
+#define TS_FAIL_PLAIN(err) TS_FAIL((err), "%s", ts_error_default_text(err))
 #define TS_FAIL_ERRNO(err, ...) ts_error_set_errno((err), errno, __VA_ARGS__)
 #define TS_CONTEXT(...) ts_error_context(__VA_ARGS__)
 

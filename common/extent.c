@@ -12,6 +12,8 @@
 #define ZSTD_LEVEL 1
 /* A codec has to save more than this, or reading would pay for nothing. */
 #define WORTH_BYTES 16
+/* A bit for each record that the largest open block can hold. */
+#define SLOT_MAP_WORDS (65536 / sizeof(struct ts_slot_record) / 64 + 1)
 
 static enum ts_err
 reserve(uint8_t **buffer, size_t *capacity, size_t bytes)
@@ -102,7 +104,27 @@ compress_plain(struct ts_extent_writer *writer, size_t raw_bytes, size_t *out_st
     return true;
 }
 
-/* Finishes the extent from writer->plain. */
+/* Room for an extent of `raw_bytes` of payload, and for the payload. */
+static enum ts_err
+reserve_extent(struct ts_extent_writer *writer, uint32_t count, uint64_t body_bytes,
+               size_t raw_bytes, enum ts_codec codec)
+{
+    enum ts_err err = reserve(&writer->extent, &writer->extent_capacity,
+                              (size_t)ts_extent_raw_bytes(count, body_bytes));
+
+    if (err == TS_OK && codec != TS_CODEC_NONE)
+        err = reserve(&writer->plain, &writer->plain_capacity, raw_bytes);
+    return err;
+}
+
+/* Where the payload is put together: in its place, unless it is to be compressed. */
+static uint8_t *
+payload_of(const struct ts_extent_writer *writer, enum ts_codec codec)
+{
+    return codec == TS_CODEC_NONE ? writer->extent + sizeof(struct ts_extent) : writer->plain;
+}
+
+/* Finishes the extent from what was put together in payload_of(). */
 static void
 finish_extent(struct ts_extent_writer *writer, uint64_t seq, uint32_t count, size_t raw_bytes,
               unsigned flags, const uint64_t *delete_map, enum ts_codec codec, uint64_t seed)
@@ -123,7 +145,7 @@ finish_extent(struct ts_extent_writer *writer, uint64_t seq, uint32_t count, siz
             undelta_columns(writer->plain, count);
         }
     }
-    if (header.codec == TS_CODEC_NONE)
+    if (header.codec != codec)
         memcpy(writer->extent + sizeof header, writer->plain, raw_bytes);
     header.stored_bytes = (uint32_t)stored;
     memcpy(writer->extent, &header, sizeof header);
@@ -142,43 +164,57 @@ ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
                     uint32_t open_bytes, const struct ts_slot_look *look, enum ts_codec codec,
                     uint64_t seed)
 {
-    const uint8_t *base = (const uint8_t *)slot;
     const uint32_t count = look->count;
     const size_t columns = (size_t)count * TS_EXTENT_RECORD_BYTES;
-    uint64_t delete_map[65536 / sizeof(struct ts_slot_record) / 64 + 1] = {0};
+    uint64_t delete_map[SLOT_MAP_WORDS] = {0}, damaged_map[SLOT_MAP_WORDS] = {0};
+    const size_t map_bytes = ((size_t)count + 63) / 64 * 8;
+    unsigned flags = look->flags;
+    uint8_t *plain;
     int64_t *times;
     uint32_t *ends;
     uint32_t end = 0;
     enum ts_err err;
 
-    /* A record costs less in columns than in the open block, so open_bytes is enough. */
-    assert(count > 0 && columns <= open_bytes);
-    err = reserve(&writer->plain, &writer->plain_capacity, open_bytes);
-    if (err == TS_OK)
-        err = reserve(&writer->extent, &writer->extent_capacity,
-                      (size_t)ts_extent_raw_bytes(count, open_bytes));
+    /* A record costs less in columns than in the open block. Behind the good bodies there must be
+     * room to read one more, whatever its length claims to be. */
+    assert(count > 0 && columns <= open_bytes && map_bytes <= sizeof delete_map);
+    err = reserve_extent(writer, count, 2 * (uint64_t)open_bytes + map_bytes,
+                         columns + 2 * (size_t)open_bytes + map_bytes, codec);
     if (err != TS_OK)
         return err;
-    times = (int64_t *)(void *)writer->plain;
-    ends = (uint32_t *)(void *)(writer->plain + (size_t)count * sizeof(int64_t));
+    plain = payload_of(writer, codec);
+    times = (int64_t *)(void *)plain;
+    ends = (uint32_t *)(void *)(plain + (size_t)count * sizeof(int64_t));
+    writer->n_damaged = 0;
+    writer->min_time_ns = writer->max_time_ns = INT64_MIN;
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t off = ts_load_u32(base + ts_slot_array_off(open_bytes, i));
-        const struct ts_slot_record *record = (const void *)(base + off);
-        uint32_t flags = atomic_load_explicit(&record->flags, memory_order_relaxed);
-        uint32_t bytes = TS_RECORD_BYTES(record->bytes);
+        struct ts_record record = {.time_ns = writer->max_time_ns};
+        const enum ts_slot_answer answer =
+            ts_slot_read(slot, open_bytes, seed, look, i, plain + columns + end, &record);
 
-        if (flags & TS_RECORD_DAMAGED)
-            bytes = 0; /* its number stays, its bytes are worth nothing */
-        if (flags != 0)
+        /* Checked once more: damage must not get a good checksum by being sealed. Its number
+         * stays, its bytes are worth nothing. */
+        if ((answer != TS_SLOT_RECORD && answer != TS_SLOT_DELETED) ||
+            record.bytes > open_bytes - end) {
+            record = (struct ts_record){.time_ns = writer->max_time_ns};
+            damaged_map[i / 64] |= UINT64_C(1) << (i % 64);
+            writer->n_damaged++;
+        } else if (writer->max_time_ns == INT64_MIN) {
+            writer->min_time_ns = record.time_ns;
+        }
+        if (answer == TS_SLOT_DELETED)
             delete_map[i / 64] |= UINT64_C(1) << (i % 64);
-        memcpy(writer->plain + columns + end, record + 1, bytes);
-        end += bytes;
-        times[i] = record->time_ns;
+        writer->max_time_ns = record.time_ns;
+        end += (uint32_t)record.bytes;
+        times[i] = record.time_ns;
         ends[i] = end;
     }
-    writer->min_time_ns = times[0];
-    writer->max_time_ns = times[count - 1];
-    finish_extent(writer, look->seq, count, columns + end, look->flags, delete_map, codec, seed);
+    if (writer->n_damaged > 0) {
+        flags |= TS_EXTENT_DAMAGED;
+        memcpy(plain + columns + end, damaged_map, map_bytes);
+        end += (uint32_t)map_bytes;
+    }
+    finish_extent(writer, look->seq, count, columns + end, flags, delete_map, codec, seed);
     return TS_OK;
 }
 
@@ -189,26 +225,25 @@ ts_extent_from_items(struct ts_extent_writer *writer, uint64_t seq,
 {
     const size_t columns = (size_t)n * TS_EXTENT_RECORD_BYTES;
     uint64_t *no_deletes;
+    uint8_t *plain;
     int64_t *times;
     uint32_t *ends;
     uint32_t end = 0;
     enum ts_err err;
 
     assert(n > 0);
-    err = reserve(&writer->plain, &writer->plain_capacity, columns + body_bytes);
-    if (err == TS_OK)
-        err = reserve(&writer->extent, &writer->extent_capacity,
-                      (size_t)ts_extent_raw_bytes(n, body_bytes));
+    err = reserve_extent(writer, n, body_bytes, columns + body_bytes, codec);
     if (err != TS_OK)
         return err;
     no_deletes = calloc(((size_t)n + 63) / 64, sizeof *no_deletes);
     if (no_deletes == NULL)
         return TS_FAIL(TS_E_NOMEM, "out of memory for a block of %u records", n);
-    times = (int64_t *)(void *)writer->plain;
-    ends = (uint32_t *)(void *)(writer->plain + (size_t)n * sizeof(int64_t));
+    plain = payload_of(writer, codec);
+    times = (int64_t *)(void *)plain;
+    ends = (uint32_t *)(void *)(plain + (size_t)n * sizeof(int64_t));
     for (uint32_t i = 0; i < n; i++) {
         if (items[i].bytes > 0)
-            memcpy(writer->plain + columns + end, items[i].data, items[i].bytes);
+            memcpy(plain + columns + end, items[i].data, items[i].bytes);
         end += (uint32_t)items[i].bytes;
         times[i] = items[i].done.time_ns;
         ends[i] = end;
@@ -252,9 +287,10 @@ decompress(struct ts_block *block, const struct ts_extent *header, const uint8_t
 /* Columns of a payload that passed its checksum are checked all the same: a newer writer's bug
  * must not become a reader's overrun. */
 static enum ts_err
-check_columns(struct ts_block *block, uint32_t count, size_t raw_bytes)
+check_columns(struct ts_block *block, uint32_t count, size_t raw_bytes, unsigned flags)
 {
     const size_t columns = (size_t)count * TS_EXTENT_RECORD_BYTES;
+    const size_t damaged_bytes = flags & TS_EXTENT_DAMAGED ? ((size_t)count + 63) / 64 * 8 : 0;
     uint32_t end = 0;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -262,8 +298,9 @@ check_columns(struct ts_block *block, uint32_t count, size_t raw_bytes)
             return refuse(block, sizeof(struct ts_extent), "bodies overlap");
         end = block->end[i];
     }
-    if (end != raw_bytes - columns)
+    if (columns + end + damaged_bytes != raw_bytes)
         return refuse(block, sizeof(struct ts_extent), "bodies do not fill the block");
+    block->damaged_map = damaged_bytes > 0 ? block->bodies + end : NULL;
     return TS_OK;
 }
 
@@ -284,7 +321,7 @@ ts_extent_decode(struct ts_block *block, size_t bytes, uint64_t seq, uint64_t fi
     if ((uint64_t)sizeof header + TS_PAD8((uint64_t)header.stored_bytes) + map_bytes != bytes ||
         header.raw_bytes > raw_limit ||
         header.raw_bytes < (uint64_t)count * TS_EXTENT_RECORD_BYTES || header.dir_units != 0 ||
-        (header.flags & ~(TS_EXTENT_DELTA | TS_EXTENT_JUMP)) != 0)
+        (header.flags & ~(TS_EXTENT_DELTA | TS_EXTENT_JUMP | TS_EXTENT_DAMAGED)) != 0)
         return refuse(block, 16, "impossible lengths");
     if (header.checksum !=
         extent_checksum(block->extent, sizeof header + header.stored_bytes, seed))
@@ -306,5 +343,5 @@ ts_extent_decode(struct ts_block *block, size_t bytes, uint64_t seq, uint64_t fi
     block->end = (const uint32_t *)(const void *)(payload + (size_t)count * sizeof(int64_t));
     block->bodies = payload + (size_t)count * TS_EXTENT_RECORD_BYTES;
     block->delete_map = block->extent + bytes - map_bytes;
-    return check_columns(block, count, header.raw_bytes);
+    return check_columns(block, count, header.raw_bytes, header.flags);
 }

@@ -14,18 +14,20 @@
 #include "common/head.h"
 
 struct ts_extent_writer {
-    uint8_t *extent;  /* owned; the finished extent */
-    uint8_t *plain;   /* owned; columns and bodies before compression */
+    uint8_t *extent; /* owned; the finished extent */
+    uint8_t *plain;  /* owned; columns and bodies before compression */
     size_t extent_capacity, plain_capacity;
-    void *zstd;       /* owned; ZSTD_CCtx, made at first use */
+    void *zstd;          /* owned; ZSTD_CCtx, made at first use */
     size_t extent_bytes; /* of the finished extent, a multiple of 8 */
     uint32_t count;
+    uint32_t n_damaged; /* of the records of an open block */
     int64_t min_time_ns, max_time_ns;
 };
 
 void ts_extent_writer_done(struct ts_extent_writer *writer);
 
-/* Encodes the records of a closed open block. */
+/* Encodes the records of a closed open block. Those that fail their checksums are marked damaged;
+ * if all do, the times are INT64_MIN. */
 enum ts_err ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
                                 uint32_t open_bytes, const struct ts_slot_look *look,
                                 enum ts_codec codec, uint64_t seed) TS_MUST_USE;
@@ -33,22 +35,22 @@ enum ts_err ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts
 /* Encodes items[0..n), of body_bytes together, as an extent of their own; their times are in
  * done.time_ns. */
 enum ts_err ts_extent_from_items(struct ts_extent_writer *writer, uint64_t seq,
-                                 const struct ts_batch_item *items, uint32_t n,
-                                 uint64_t body_bytes, enum ts_codec codec,
-                                 uint64_t seed) TS_MUST_USE;
+                                 const struct ts_batch_item *items, uint32_t n, uint64_t body_bytes,
+                                 enum ts_codec codec, uint64_t seed) TS_MUST_USE;
 
 /* A decoded block. */
 struct ts_block {
     uint64_t seq; /* 0: empty */
     uint64_t first_no;
     uint32_t count, block_num;
-    const int64_t *time_ns;    /* views into the buffers below */
-    const uint32_t *end;       /* end of each body */
+    const int64_t *time_ns; /* views into the buffers below */
+    const uint32_t *end;    /* end of each body */
     const uint8_t *bodies;
-    const uint8_t *delete_map; /* one bit per record, as it was when the block was copied */
-    uint64_t map_pos;          /* where in the ring the map lies, to look at it again */
-    uint8_t *extent;           /* owned; filled by the caller of ts_extent_decode() */
-    uint8_t *plain;            /* owned */
+    const uint8_t *delete_map;  /* one bit per record, as it was when the block was copied */
+    uint64_t map_pos;           /* where in the ring the map lies, to look at it again */
+    const uint8_t *damaged_map; /* one bit per record; NULL if none is damaged */
+    uint8_t *extent;            /* owned; filled by the caller of ts_extent_decode() */
+    uint8_t *plain;             /* owned */
     size_t extent_capacity, plain_capacity;
     void *zstd; /* owned; ZSTD_DCtx, made at first use */
 };
@@ -67,6 +69,12 @@ static inline bool
 ts_block_is_deleted(const struct ts_block *block, uint32_t idx)
 {
     return (block->delete_map[idx / 8] >> (idx % 8)) & 1;
+}
+
+static inline bool
+ts_block_is_damaged(const struct ts_block *block, uint32_t idx)
+{
+    return block->damaged_map != NULL && ((block->damaged_map[idx / 8] >> (idx % 8)) & 1);
 }
 
 static inline const uint8_t *

@@ -7,7 +7,7 @@
  *                               fence, acquire
  *                               seq again, relaxed   (S): the same, or the copy is thrown away
  * Writer that reuses a slot
- *   seq = 0, relaxed
+ *   seq = 0, release
  *   fence, release              pairs with the reader's fence: a reader whose copy holds a byte
  *   new bytes                   of the new block sees that seq has moved
  *   seq = new, release (S)
@@ -59,28 +59,80 @@ ts_head_check(const struct ts_head *head, uint8_t open_shift, uint32_t store_id)
     return TS_OK;
 }
 
-static uint64_t
-slot_checksum(const struct ts_slot *slot, uint64_t seed)
+/* True if the slot still holds the block that was looked at: what was copied is its. */
+static bool
+read_is_good(const struct ts_slot *slot, uint64_t seq)
 {
-    const uint64_t words[3] = {slot->flags, slot->opened_seq, slot->opened_no};
+    /* acquire fence: the copy is done before seq is read again. Pairs with ts_slot_open(). */
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&slot->seq, memory_order_relaxed) == seq;
+}
+
+static uint64_t
+slot_checksum(uint32_t flags, uint64_t seq, uint64_t first_no, uint64_t seed)
+{
+    const uint64_t words[3] = {flags, seq, first_no};
 
     return ts_checksum(words, sizeof words, seed);
+}
+
+/* What recovery goes by, and what readers compare seq and first_no with. */
+static void
+write_opened(struct ts_slot *slot, uint32_t flags, uint64_t seq, uint64_t first_no, uint64_t seed)
+{
+    const uint64_t opened[2] = {seq, first_no};
+    const uint64_t checksum = slot_checksum(flags, seq, first_no, seed);
+
+    ts_store_u32(&slot->flags, flags);
+    ts_copy_in(&slot->opened_seq, opened, sizeof opened);
+    ts_copy_in(&slot->checksum, &checksum, sizeof checksum);
+}
+
+bool
+ts_slot_header_is_good(const struct ts_slot *slot, uint64_t seed)
+{
+    const uint64_t seq = ts_load_u64(&slot->opened_seq);
+
+    return seq != 0 &&
+           ts_load_u64(&slot->checksum) ==
+               slot_checksum(ts_load_u32(&slot->flags), seq, ts_load_u64(&slot->opened_no), seed);
+}
+
+void
+ts_slot_repair_header(struct ts_slot *slot, uint64_t seq, uint64_t first_no, uint64_t seed)
+{
+    if (!ts_slot_header_is_good(slot, seed))
+        write_opened(slot, 0, seq, first_no, seed);
+}
+
+bool
+ts_slot_is_consistent(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed)
+{
+    struct ts_slot_look look;
+    bool is_good;
+
+    do {
+        look = ts_slot_look(slot);
+        is_good = look.seq == 0 || (ts_slot_header_is_good(slot, seed) &&
+                                    look.seq == ts_load_u64(&slot->opened_seq) &&
+                                    look.first_no == ts_load_u64(&slot->opened_no) &&
+                                    look.count <= ts_slot_max_count(open_bytes));
+    } while (!read_is_good(slot, look.seq)); /* the writer was opening it */
+    return is_good;
 }
 
 void
 ts_slot_open(struct ts_open_block *block, struct ts_slot *slot, uint32_t open_bytes, uint64_t seq,
              uint64_t first_no, uint32_t flags, uint64_t seed)
 {
-    /* relaxed + release fence: the old number is gone before the first byte of the new block. A
-     * release store of 0 would not hold back the stores behind it. Pairs with read_is_good(). */
-    atomic_store_explicit(&slot->seq, 0, memory_order_relaxed);
+    /* release: who sees 0 sees that the old block was sealed. And a fence, because a release store
+     * does not hold back the stores behind it: the old number is gone before the first byte of the
+     * new block. Pairs with read_is_good(). */
+    atomic_store_explicit(&slot->seq, 0, memory_order_release);
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&slot->count, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->first_no, first_no, memory_order_relaxed);
-    ts_store_u32(&slot->flags, flags);
-    slot->opened_seq = seq; /* read by recovery only */
-    slot->opened_no = first_no;
-    slot->checksum = slot_checksum(slot, seed);
+    write_opened(slot, flags, seq, first_no, seed);
     /* release: whoever sees the number sees count 0 and first_no. Pairs with ts_slot_look(). */
     atomic_store_explicit(&slot->seq, seq, memory_order_release);
 
@@ -111,21 +163,17 @@ ts_slot_add(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, co
 {
     uint8_t *base = (uint8_t *)block->slot;
     uint8_t *at = base + block->used_bytes;
-    struct {
-        int64_t time_ns;
-        uint32_t bytes, series_no, checksum, flags;
-    } header;
+    const uint32_t bytes_field = bytes | (has_more ? TS_RECORD_MORE : 0);
+    uint64_t header[3]; /* a struct ts_slot_record, in words: as it is stored */
 
     assert(ts_slot_has_room(block, bytes));
     static_assert(sizeof header == RECORD_HEADER, "the layout of struct ts_slot_record");
 
-    header.time_ns = time_ns;
-    header.bytes = bytes | (has_more ? TS_RECORD_MORE : 0);
-    header.series_no = series_no;
-    header.checksum = ts_record_checksum(block->seed, block->first_no + block->count, time_ns,
-                                         series_no, body, header.bytes);
-    header.flags = 0;
-    ts_copy_in(at, &header, sizeof header);
+    header[0] = (uint64_t)time_ns;
+    header[1] = (uint64_t)series_no << 32 | bytes_field;
+    header[2] = ts_record_checksum(block->seed, block->first_no + block->count, time_ns, series_no,
+                                   body, bytes_field); /* flags, above it, are 0 */
+    ts_copy_in(at, header, sizeof header);
     ts_copy_in(at + RECORD_HEADER, body, bytes);
     ts_store_u32(base + ts_slot_array_off(block->open_bytes, block->count), block->used_bytes);
     block->used_bytes += (uint32_t)(RECORD_HEADER + TS_PAD8(bytes));
@@ -139,15 +187,6 @@ ts_slot_publish(const struct ts_open_block *block)
     /* release: the records and their array entries are there before they are counted. Pairs with
      * the acquire of count in ts_slot_look(). */
     atomic_store_explicit(&block->slot->count, block->count, memory_order_release);
-}
-
-/* True if the slot still holds the block that was looked at: what was copied is its. */
-static bool
-read_is_good(const struct ts_slot *slot, uint64_t seq)
-{
-    /* acquire fence: the copy is done before seq is read again. Pairs with ts_slot_open(). */
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&slot->seq, memory_order_relaxed) == seq;
 }
 
 struct ts_slot_look
@@ -166,9 +205,8 @@ ts_slot_look(const struct ts_slot *slot)
     return look;
 }
 
-/* Offset of record idx, or 0 if the array holds nonsense. */
-static uint32_t
-record_off(const struct ts_slot *slot, uint32_t open_bytes, uint32_t idx)
+uint32_t
+ts_slot_record_off(const struct ts_slot *slot, uint32_t open_bytes, uint32_t idx)
 {
     const size_t array_off = ts_slot_array_off(open_bytes, idx);
     uint32_t off;
@@ -186,7 +224,7 @@ ts_slot_read(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed,
              const struct ts_slot_look *look, uint32_t idx, uint8_t *body,
              struct ts_record *out_record)
 {
-    const uint32_t off = record_off(slot, open_bytes, idx);
+    const uint32_t off = ts_slot_record_off(slot, open_bytes, idx);
     const uint64_t no = look->first_no + idx;
     struct ts_slot_record header;
     uint32_t body_bytes, flags;
@@ -201,31 +239,16 @@ ts_slot_read(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed,
     if (!read_is_good(slot, look->seq))
         return TS_SLOT_MOVED;
     flags = atomic_load_explicit(&header.flags, memory_order_relaxed); /* our own copy */
-    if (flags & TS_RECORD_DELETED)
-        return TS_SLOT_DELETED;
-    if ((flags & TS_RECORD_DAMAGED) ||
-        header.checksum != ts_record_checksum(seed, no, header.time_ns, header.series_no, body,
-                                              header.bytes))
+    if ((flags & ~TS_RECORD_DELETED) != 0 ||
+        header.checksum !=
+            ts_record_checksum(seed, no, header.time_ns, header.series_no, body, header.bytes))
         return TS_SLOT_DAMAGED;
     *out_record = (struct ts_record){.no = no,
                                      .time_ns = header.time_ns,
                                      .data = body,
                                      .bytes = body_bytes,
                                      .series_no = header.series_no};
+    if (flags & TS_RECORD_DELETED)
+        return TS_SLOT_DELETED;
     return TS_SLOT_RECORD;
-}
-
-bool
-ts_slot_time(const struct ts_slot *slot, uint32_t open_bytes, const struct ts_slot_look *look,
-             uint32_t idx, int64_t *out_time_ns)
-{
-    const uint32_t off = record_off(slot, open_bytes, idx);
-    int64_t time_ns = INT64_MIN;
-
-    if (off != 0)
-        time_ns = (int64_t)ts_load_u64((const uint8_t *)slot + off);
-    if (!read_is_good(slot, look->seq))
-        return false;
-    *out_time_ns = time_ns;
-    return true;
 }

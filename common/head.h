@@ -17,8 +17,8 @@
 struct ts_open_block {
     struct ts_slot *slot; /* view into head.tsdb */
     uint32_t open_bytes;
-    uint32_t used_bytes;  /* where the next record goes, from the start of the slot */
-    uint32_t body_bytes;  /* of all records, without pad */
+    uint32_t used_bytes; /* where the next record goes, from the start of the slot */
+    uint32_t body_bytes; /* of all records, without pad */
     uint32_t count;
     uint64_t seq, first_no;
     uint64_t seed;
@@ -41,6 +41,26 @@ enum ts_err ts_head_check(const struct ts_head *head, uint8_t open_shift,
  * find out by its sequence number. */
 void ts_slot_open(struct ts_open_block *block, struct ts_slot *slot, uint32_t open_bytes,
                   uint64_t seq, uint64_t first_no, uint32_t flags, uint64_t seed);
+
+/* True if flags, opened_seq and opened_no are what a writer put there. */
+bool ts_slot_header_is_good(const struct ts_slot *slot, uint64_t seed);
+
+/* Makes the header that of block `seq` again, if it was damaged. */
+void ts_slot_repair_header(struct ts_slot *slot, uint64_t seq, uint64_t first_no, uint64_t seed);
+
+/* True if the words that readers go by say the same as the header, beside a writer or without. */
+bool ts_slot_is_consistent(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed);
+
+/* Offset of record idx from the slot's start, or 0 if the array holds nonsense. */
+uint32_t ts_slot_record_off(const struct ts_slot *slot, uint32_t open_bytes, uint32_t idx);
+
+/* The most records that an open block can hold. */
+static inline uint32_t
+ts_slot_max_count(uint32_t open_bytes)
+{
+    return (uint32_t)((open_bytes - TS_SLOT_HEADER_BYTES) /
+                      (sizeof(struct ts_slot_record) + sizeof(uint32_t)));
+}
 
 /* Bytes that a record needs in an open block, array entry included. */
 static inline uint64_t
@@ -66,8 +86,8 @@ ts_slot_has_room(const struct ts_open_block *block, uint64_t body_bytes)
 
 /* Adds a record; nobody sees it before ts_slot_publish(). There must be room. has_more: the next
  * one belongs to it, and recovery keeps both or none. */
-void ts_slot_add(struct ts_open_block *block, int64_t time_ns, uint32_t series_no,
-                 const void *body, uint32_t bytes, bool has_more);
+void ts_slot_add(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, const void *body,
+                 uint32_t bytes, bool has_more);
 void ts_slot_publish(const struct ts_open_block *block);
 
 /* Adds a record and publishes it. */
@@ -94,19 +114,15 @@ struct ts_slot_look ts_slot_look(const struct ts_slot *slot);
 enum ts_slot_answer {
     TS_SLOT_RECORD,  /* copied */
     TS_SLOT_DELETED, /* the record is there and deleted */
-    TS_SLOT_DAMAGED, /* its checksum fails */
+    TS_SLOT_DAMAGED, /* its checksum fails, or recovery gave its bytes up */
     TS_SLOT_MOVED    /* the slot holds another block by now: look for the record again */
 };
 
-/* Copies record `idx` of block `look` into body[open_bytes]; *out_time and *out_bytes are set for
- * TS_SLOT_RECORD. */
+/* Copies record `idx` of block `look` into body[open_bytes]; *out_record is set for TS_SLOT_RECORD
+ * and TS_SLOT_DELETED. */
 enum ts_slot_answer ts_slot_read(const struct ts_slot *slot, uint32_t open_bytes, uint64_t seed,
                                  const struct ts_slot_look *look, uint32_t idx, uint8_t *body,
                                  struct ts_record *out_record);
-
-/* The time of record idx, unchecked: for searching. False if the slot moved. */
-bool ts_slot_time(const struct ts_slot *slot, uint32_t open_bytes, const struct ts_slot_look *look,
-                  uint32_t idx, int64_t *out_time_ns);
 
 /* Offset of the array entry of record idx. */
 static inline size_t

@@ -38,16 +38,18 @@ ts_index_write(const struct ts_index *index, struct ts_index_entry *entry, uint6
 
 /* What is looked for: the first block for which reaches() is true; it is monotone in seq. */
 struct goal {
-    bool by_time;
-    uint64_t no;
+    enum { BY_NO, BY_TIME, BY_POS } by;
+    uint64_t no, ring_pos;
     int64_t time_ns;
 };
 
 static bool
 reaches(const struct ts_index_entry *entry, const struct goal *goal)
 {
-    if (goal->by_time)
+    if (goal->by == BY_TIME)
         return entry->max_time_ns >= goal->time_ns;
+    if (goal->by == BY_POS)
+        return entry->ring_pos >= goal->ring_pos;
     return entry->first_no + entry->count > goal->no;
 }
 
@@ -57,6 +59,10 @@ find(const struct ts_index *index, uint64_t from_seq, uint64_t to_seq, uint64_t 
 {
     bool found = false;
 
+    /* Numbers out of a file that somebody truncated or overwrote while it is mapped. Of a reader
+     * that is overtaken right now, too: it looks again. */
+    if (from_seq == 0 || (from_seq <= to_seq && to_seq - from_seq >= index->n_entries))
+        return false;
     /* Invariant: every good block before from_seq falls short, *out_entry is the best so far. */
     while (from_seq <= to_seq) {
         const uint64_t middle = from_seq + (to_seq - from_seq) / 2;
@@ -91,7 +97,16 @@ bool
 ts_index_find_time(const struct ts_index *index, uint64_t from_seq, uint64_t to_seq, uint64_t seed,
                    int64_t time_ns, struct ts_index_entry *out_entry)
 {
-    const struct goal goal = {.by_time = true, .time_ns = time_ns};
+    const struct goal goal = {.by = BY_TIME, .time_ns = time_ns};
+
+    return find(index, from_seq, to_seq, seed, &goal, out_entry);
+}
+
+bool
+ts_index_find_pos(const struct ts_index *index, uint64_t from_seq, uint64_t to_seq, uint64_t seed,
+                  uint64_t ring_pos, struct ts_index_entry *out_entry)
+{
+    const struct goal goal = {.by = BY_POS, .ring_pos = ring_pos};
 
     return find(index, from_seq, to_seq, seed, &goal, out_entry);
 }

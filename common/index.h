@@ -36,4 +36,8 @@ bool ts_index_find_no(const struct ts_index *index, uint64_t from_seq, uint64_t 
 bool ts_index_find_time(const struct ts_index *index, uint64_t from_seq, uint64_t to_seq,
                         uint64_t seed, int64_t time_ns, struct ts_index_entry *out_entry);
 
+/* The first block in [from_seq, to_seq] that begins at ring_pos or behind it. */
+bool ts_index_find_pos(const struct ts_index *index, uint64_t from_seq, uint64_t to_seq,
+                       uint64_t seed, uint64_t ring_pos, struct ts_index_entry *out_entry);
+
 #endif

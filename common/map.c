@@ -34,8 +34,9 @@ ts_map_open(int dir_fd, const char *name, uint64_t want_bytes, enum ts_map_mode 
     }
     /* Touching a page past the end of a shorter file would raise SIGBUS: refuse it now. */
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != want_bytes) {
-        err = TS_FAIL(TS_E_CORRUPT, "%s: damaged at offset %jd: the file has %jd bytes, expected %ju",
-                      name, (intmax_t)st.st_size, (intmax_t)st.st_size, (uintmax_t)want_bytes);
+        err =
+            TS_FAIL(TS_E_CORRUPT, "%s: damaged at offset %jd: the file has %jd bytes, expected %ju",
+                    name, (intmax_t)st.st_size, (intmax_t)st.st_size, (uintmax_t)want_bytes);
         goto out;
     }
     if (want_bytes > SIZE_MAX) {
@@ -102,8 +103,15 @@ ts_map_redirty(const struct ts_map *map, size_t from, size_t to)
 {
     const size_t page = page_bytes();
 
-    for (size_t at = from & ~(page - 1); at < to; at += page)
-        atomic_fetch_or_explicit((_Atomic uint8_t *)(map->base + at), 0, memory_order_relaxed);
+    for (size_t at = from & ~(page - 1); at < to; at += page) {
+        _Atomic uint8_t *byte = (_Atomic uint8_t *)(map->base + at);
+        uint8_t value = atomic_load_explicit(byte, memory_order_relaxed);
+
+        /* An exchange with the same value is a write; a compiler makes fetch_or(0) a mere load. */
+        while (!atomic_compare_exchange_weak_explicit(byte, &value, value, memory_order_relaxed,
+                                                      memory_order_relaxed))
+            ;
+    }
 }
 
 enum ts_err
@@ -114,8 +122,9 @@ ts_map_check(const struct ts_map *map, const char *name)
     if (fstat(map->fd, &st) != 0)
         return TS_FAIL_ERRNO(TS_E_IO, "stat %s", name);
     if ((uint64_t)st.st_size != map->bytes)
-        return TS_FAIL(TS_E_CORRUPT, "%s: damaged at offset %jd: somebody truncated it to %jd of %zu bytes",
-                       name, (intmax_t)st.st_size, (intmax_t)st.st_size, map->bytes);
+        return TS_FAIL(TS_E_CORRUPT,
+                       "%s: damaged at offset %jd: somebody truncated it to %jd of %zu bytes", name,
+                       (intmax_t)st.st_size, (intmax_t)st.st_size, map->bytes);
     return TS_OK;
 }
 

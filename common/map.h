@@ -43,7 +43,7 @@ enum ts_err ts_map_check(const struct ts_map *map, const char *name) TS_MUST_USE
 /* For daemons, once, before threads start: a page that vanished from a mapped file (somebody
  * truncated it) reads as zeros from then on instead of ending the process with SIGBUS; checksums
  * find the rest. Each such page raises ts_map_faults(). */
-TS_EXPORT void ts_map_guard_install(void);
+void ts_map_guard_install(void);
 uint32_t ts_map_faults(void);
 
 #endif

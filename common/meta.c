@@ -23,6 +23,21 @@ ts_word_unpack(uint64_t word, unsigned salt, uint64_t *out_value)
     return true;
 }
 
+size_t
+ts_meta_words(const struct ts_meta *meta, struct ts_words *out)
+{
+    if (!ts_word_unpack(atomic_load_explicit(&meta->generation, memory_order_acquire),
+                        TS_WORD_GENERATION, &out->generation))
+        return offsetof(struct ts_meta, generation);
+    if (!ts_word_unpack(atomic_load_explicit(&meta->tail_seq, memory_order_acquire), TS_WORD_TAIL,
+                        &out->tail_seq))
+        return offsetof(struct ts_meta, tail_seq);
+    if (!ts_word_unpack(atomic_load_explicit(&meta->sealed_seq, memory_order_acquire),
+                        TS_WORD_SEALED, &out->sealed_seq))
+        return offsetof(struct ts_meta, sealed_seq);
+    return 0;
+}
+
 uint64_t
 ts_seed(uint32_t store_id, uint64_t generation)
 {

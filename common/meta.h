@@ -25,6 +25,14 @@ bool ts_word_unpack(uint64_t word, unsigned salt, uint64_t *out_value);
 
 enum { TS_WORD_GENERATION = 1, TS_WORD_TAIL = 2, TS_WORD_SEALED = 3 };
 
+struct ts_words {
+    uint64_t generation, tail_seq, sealed_seq;
+};
+
+/* Loads the words in this order with acquire. 0, or the file offset of one that fails its check:
+ * then the file is damaged. */
+size_t ts_meta_words(const struct ts_meta *meta, struct ts_words *out);
+
 /* Loads with acquire: what the writer published before the word is seen after it. */
 static inline uint64_t
 ts_meta_generation(const struct ts_meta *meta)

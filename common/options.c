@@ -8,6 +8,7 @@
 
 #define OPEN_BYTES_MAX 65536u /* beyond this zstd gains little and a reader copies more */
 #define OPEN_BYTES_MIN 512u
+#define EXTENT_BYTES_SMALL 256u /* headers alone are a sixth of this */
 #define OPEN_RING_PART 16u /* an open block is at most this part of the ring */
 #define RECORD_BYTES_MAX (UINT64_C(0xffffffff) - 4096)
 
@@ -137,7 +138,7 @@ enum ts_err
 ts_geometry_of(const struct ts_options *options, struct ts_geometry *out_geometry)
 {
     struct ts_geometry g = {0};
-    uint64_t per_open;
+    uint32_t extent_bytes;
 
     if (options->num_blocks == 0)
         return TS_FAIL(TS_E_CONFIG, "invalid config: number of blocks must be greater than 0");
@@ -147,8 +148,9 @@ ts_geometry_of(const struct ts_options *options, struct ts_geometry *out_geometr
     if (options->order != TS_ORDER_STRICT)
         return TS_FAIL(TS_E_CONFIG, "invalid config: order %s is not known to this version",
                        ts_order_name(options->order));
-    if ((unsigned)options->type > TS_TYPE_SCHEMA || (unsigned)options->codec > TS_CODEC_ZSTD)
-        return TS_FAIL(TS_E_CONFIG, "invalid config: unknown type or codec");
+    if ((unsigned)options->type > TS_TYPE_SCHEMA || (unsigned)options->codec > TS_CODEC_ZSTD ||
+        (unsigned)options->duplicates > TS_DUPLICATES_KEEP)
+        return TS_FAIL(TS_E_CONFIG, "invalid config: unknown type, codec or duplicates");
     g.ring_bytes = (uint64_t)options->num_blocks * options->data_block_bytes;
     g.block_shift = log2_of(options->data_block_bytes);
     g.index_shift = log2_of(options->index_block_bytes);
@@ -161,10 +163,13 @@ ts_geometry_of(const struct ts_options *options, struct ts_geometry *out_geometr
         g.ring_bytes / 4 < UINT32_MAX ? (uint32_t)(g.ring_bytes / 4) : UINT32_MAX;
     g.head_bytes = sizeof(struct ts_head) + (uint64_t)TS_HEAD_SLOTS * g.open_bytes;
 
-    /* Compression makes extents small: provide for one thirty-second of an open block each. With less
-     * the ring would end up index-bound, with more the index would eat what zstd saved. */
-    per_open = options->codec == TS_CODEC_NONE ? 4 : 32;
-    g.n_index = g.ring_bytes / g.open_bytes * per_open;
+    /* Compression makes extents small: provide for one thirty-second of an open block each, or what
+     * a small block can shrink to. With less the ring would end up index-bound, with more the index
+     * would eat what zstd saved. */
+    extent_bytes = g.open_bytes / (options->codec == TS_CODEC_NONE ? 4 : 32);
+    if (extent_bytes < EXTENT_BYTES_SMALL)
+        extent_bytes = EXTENT_BYTES_SMALL;
+    g.n_index = g.ring_bytes / extent_bytes;
     if (g.n_index < 64)
         g.n_index = 64;
     g.index_bytes = g.n_index * sizeof(struct ts_index_entry);

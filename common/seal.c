@@ -21,7 +21,16 @@ ts_seal_slot(struct ts_store *store, unsigned slot)
     entry.extent_bytes = (uint32_t)store->writer.extent_bytes;
     entry.min_time_ns = store->writer.min_time_ns;
     entry.max_time_ns = store->writer.max_time_ns;
+    if (store->writer.n_damaged > 0) {
+        /* Did a file shrink under the mapping? Then sealing zeros helps nobody. */
+        err = ts_map_check(&view->map[TS_FILE_HEAD], TS_HEAD_FILE);
+        if (err != TS_OK)
+            return err;
+    }
     pthread_mutex_lock(&store->ring_lock);
+    /* The times of damaged records are not known; blocks are searched by them. */
+    if (entry.max_time_ns < store->ring.high_time_ns)
+        entry.min_time_ns = entry.max_time_ns = store->ring.high_time_ns;
     ts_ring_write(&store->ring, store->writer.extent, &entry);
     pthread_mutex_unlock(&store->ring_lock);
     return TS_OK;
@@ -57,8 +66,8 @@ seal_one(struct ts_store *store, int slot)
     must_sync = store->is_promised[slot] ||
                 (options->sync_ms != TS_SYNC_NONE &&
                  store->view.geometry.ring_bytes > TS_SMALL_RING_BYTES &&
-                 store->ring.head_pos - atomic_load_explicit(&store->ring_synced_pos,
-                                                              memory_order_relaxed) >
+                 store->ring.head_pos -
+                         atomic_load_explicit(&store->ring_synced_pos, memory_order_relaxed) >
                      TS_UNSYNCED_BYTES);
     if (err == TS_OK && must_sync) {
         pthread_mutex_unlock(&store->lock);

@@ -99,6 +99,18 @@ ts_store_abandon(struct ts_store *store)
     release(store);
 }
 
+/* All of every file; nobody else uses the store. */
+static enum ts_err
+sync_files(struct ts_store *store)
+{
+    enum ts_err err = ts_sync_ring_files(store);
+
+    if (err == TS_OK)
+        err = ts_map_sync(&store->view.map[TS_FILE_HEAD], TS_HEAD_FILE, 0,
+                          store->view.map[TS_FILE_HEAD].bytes);
+    return err;
+}
+
 enum ts_err
 ts_store_open(const char *data_dir, const char *name, struct ts_store **out_store)
 {
@@ -118,8 +130,12 @@ ts_store_open(const char *data_dir, const char *name, struct ts_store **out_stor
     err = lock_files(store);
     if (err == TS_OK)
         err = ts_recover(store);
+    /* Before another power failure may come, what was recovered must be there to be found. */
+    if (err == TS_OK && store->recovery.power_lost)
+        err = sync_files(store);
     if (err == TS_OK) {
-        /* From here on a crash is one: the mark of an orderly close must go first. */
+        /* From here on a crash is one: neither copy may say that the store was closed in order. */
+        ts_sync_point_write(store, false);
         ts_sync_point_write(store, false);
         err = ts_map_sync(&store->view.map[TS_FILE_HEAD], TS_HEAD_FILE, 0, sizeof(struct ts_head));
     }
@@ -136,14 +152,10 @@ ts_store_open(const char *data_dir, const char *name, struct ts_store **out_stor
 static enum ts_err
 sync_for_close(struct ts_store *store)
 {
-    enum ts_err err = TS_OK;
+    const enum ts_err err = sync_files(store);
 
-    for (int i = 0; i < TS_N_FILES && err == TS_OK; i++)
-        err = ts_map_sync(&store->view.map[i], ts_file_names[i], 0, store->view.map[i].bytes);
     if (err != TS_OK)
         return err;
-    store->ring_synced_seq = store->ring.sealed_seq;
-    atomic_store_explicit(&store->ring_synced_pos, store->ring.head_pos, memory_order_relaxed);
     ts_sync_point_write(store, true);
     return ts_map_sync(&store->view.map[TS_FILE_HEAD], TS_HEAD_FILE, 0, sizeof(struct ts_head));
 }
@@ -200,6 +212,17 @@ ts_store_refuse_locked(struct ts_store *store)
     return TS_OK;
 }
 
+enum ts_err
+ts_store_check(struct ts_store *store)
+{
+    enum ts_err err;
+
+    pthread_mutex_lock(&store->lock);
+    err = ts_store_refuse_locked(store);
+    pthread_mutex_unlock(&store->lock);
+    return err;
+}
+
 /* ---- durability ---- */
 
 uint64_t
@@ -224,7 +247,10 @@ ts_store_commit(struct ts_store *store, uint64_t record_no)
     enum ts_err err = TS_OK;
 
     pthread_mutex_lock(&store->lock);
-    while (ts_store_durable_no(store) < record_no) {
+    if (record_no >= store->next_no)
+        err = TS_FAIL(TS_E_PARAM, "store %s: record %ju was not appended yet", store->view.name,
+                      (uintmax_t)record_no);
+    while (err == TS_OK && ts_store_durable_no(store) < record_no) {
         err = ts_store_refuse_locked(store);
         if (err != TS_OK)
             break;

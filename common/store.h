@@ -22,8 +22,8 @@
 enum ts_slot_state { TS_SLOT_FREE, TS_SLOT_OPEN, TS_SLOT_CLOSED };
 
 struct ts_store {
-    struct ts_view view; /* owns the writable mappings */
-    struct ts_ring ring; /* see Threads */
+    struct ts_view view;            /* owns the writable mappings */
+    struct ts_ring ring;            /* see Threads */
     struct ts_extent_writer writer; /* with the ring */
 
     pthread_mutex_t lock;
@@ -31,7 +31,7 @@ struct ts_store {
     /* guarded by lock */
     struct ts_open_block block[TS_HEAD_SLOTS];
     enum ts_slot_state state[TS_HEAD_SLOTS];
-    bool is_promised[TS_HEAD_SLOTS];     /* a sync counted records of this slot as durable */
+    bool is_promised[TS_HEAD_SLOTS];      /* a sync counted records of this slot as durable */
     uint32_t synced_bytes[TS_HEAD_SLOTS]; /* of the slot, from its start */
     unsigned current;
     uint64_t next_seq; /* of the next block to open */
@@ -41,9 +41,11 @@ struct ts_store {
     int64_t newest_time_ns; /* the newest ever accepted */
     bool is_dirty;          /* something was appended since the last sync began */
     bool is_sync_wanted;
-    bool is_ring_dirty;     /* a delete or reset changed what was sealed since the last sync */
-    bool is_marked[TS_HEAD_SLOTS]; /* a record of a CLOSED slot was deleted: the sealer looks again */
+    bool is_ring_dirty; /* a delete or reset changed what was sealed since the last sync */
+    bool is_marked[TS_HEAD_SLOTS]; /* a record of a CLOSED slot was deleted: the sealer looks again
+                                    */
     uint64_t syncs_begun, syncs_done;
+    unsigned n_draining; /* threads that wait until both open blocks are empty */
     bool is_closing;
     enum ts_err failed;
     char failed_text[TS_ERROR_TEXT_BYTES];
@@ -95,6 +97,9 @@ void ts_remove_leftovers(const char *data_dir);
 void *ts_syncer_main(void *store);
 /* Makes everything published so far durable. */
 enum ts_err ts_sync_all(struct ts_store *store) TS_MUST_USE;
+/* Writes data, index and words of the ring to the disk, without a sync point; for recovery. The
+ * caller holds sync_lock or is alone. */
+enum ts_err ts_sync_ring_files(struct ts_store *store) TS_MUST_USE;
 /* Makes the ring durable up to its newest block; for the sealer. */
 enum ts_err ts_sync_ring(struct ts_store *store) TS_MUST_USE;
 /* Writes the sync point; the caller holds sync_lock or is alone. */

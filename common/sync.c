@@ -45,7 +45,8 @@ ts_boot_id(uint8_t out_id[16])
     close(fd);
     /* The text is as good as the number that it spells. */
     if (n > 0) {
-        const uint64_t halves[2] = {ts_checksum(text, (size_t)n, 1), ts_checksum(text, (size_t)n, 2)};
+        const uint64_t halves[2] = {ts_checksum(text, (size_t)n, 1),
+                                    ts_checksum(text, (size_t)n, 2)};
 
         memcpy(out_id, halves, sizeof halves);
     }
@@ -121,29 +122,43 @@ sync_file(const struct ts_store *store, enum ts_file file, size_t from, size_t t
     return err;
 }
 
-/* sync_lock is held. `force`: blocks that were synced have changed since. */
-static enum ts_err
-sync_ring_locked(struct ts_store *store, bool force)
+enum ts_err
+ts_sync_ring_files(struct ts_store *store)
 {
-    const struct ts_meta *meta = ts_view_meta(&store->view);
-    const uint64_t sealed_seq = ts_meta_sealed(meta);
-    struct ts_index_entry entry;
+    uint64_t sealed_seq, head_pos;
     enum ts_err err;
 
-    if (sealed_seq == store->ring_synced_seq && !force)
-        return TS_OK;
+    pthread_mutex_lock(&store->ring_lock);
+    sealed_seq = store->ring.sealed_seq;
+    head_pos = store->ring.head_pos;
+    pthread_mutex_unlock(&store->ring_lock);
     err = sync_file(store, TS_FILE_DATA, 0, store->view.map[TS_FILE_DATA].bytes);
     if (err == TS_OK)
         err = sync_file(store, TS_FILE_INDEX, 0, store->view.map[TS_FILE_INDEX].bytes);
     if (err == TS_OK)
-        err = sync_file(store, TS_FILE_META, 0, sizeof *meta);
+        err = sync_file(store, TS_FILE_META, 0, sizeof(struct ts_meta));
     if (err != TS_OK)
         return err;
     store->ring_synced_seq = sealed_seq;
-    if (ts_index_read(&store->view.index, sealed_seq, store->ring.seed, &entry))
-        atomic_store_explicit(&store->ring_synced_pos, entry.ring_pos + entry.extent_bytes,
-                              memory_order_relaxed);
+    atomic_store_explicit(&store->ring_synced_pos, head_pos, memory_order_relaxed);
     return TS_OK;
+}
+
+/* sync_lock is held. `force`: blocks that were synced have changed since. */
+static enum ts_err
+sync_ring_locked(struct ts_store *store, bool force)
+{
+    enum ts_err err;
+
+    if (ts_meta_sealed(ts_view_meta(&store->view)) == store->ring_synced_seq && !force)
+        return TS_OK;
+    err = ts_sync_ring_files(store);
+    if (err != TS_OK)
+        return err;
+    /* Recovery has to begin at exactly this block: older ones may be half overwritten soon, and
+     * newer ones may reach the disk in any order. */
+    ts_sync_point_write(store, false);
+    return sync_file(store, TS_FILE_HEAD, 0, sizeof(struct ts_head));
 }
 
 enum ts_err
@@ -170,8 +185,8 @@ static void
 note_extent(struct ts_store *store, struct extent_of_sync *out)
 {
     *out = (struct extent_of_sync){.last_no = store->next_no - 1,
-                                    .sealed_no = store->next_no - 1,
-                                    .is_ring_dirty = store->is_ring_dirty};
+                                   .sealed_no = store->next_no - 1,
+                                   .is_ring_dirty = store->is_ring_dirty};
     for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
         const struct ts_open_block *block = &store->block[i];
 

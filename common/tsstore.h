@@ -155,7 +155,8 @@ TS_EXPORT enum ts_err ts_store_append_all(struct ts_store *store, struct ts_batc
 /* The greatest record number that survives a power failure now. */
 TS_EXPORT uint64_t ts_store_durable_no(const struct ts_store *store);
 
-/* Waits until record_no is durable, asking for a sync if need be. TS_E_IO if syncing fails. */
+/* Waits until record_no is durable, asking for a sync if need be. TS_E_IO if syncing fails,
+ * TS_E_PARAM if there is no such record yet. */
 TS_EXPORT enum ts_err ts_store_commit(struct ts_store *store, uint64_t record_no) TS_MUST_USE;
 
 /* Asks for a sync and returns at once; `fn` (see ts_store_on_durable) hears of it. */
@@ -164,6 +165,9 @@ TS_EXPORT void ts_store_commit_start(struct ts_store *store);
 /* `fn(arg)` is called from a thread of the store each time ts_store_durable_no() moved or a sync
  * failed. Set it before the first append; it must not call into the store. */
 TS_EXPORT void ts_store_on_durable(struct ts_store *store, void (*fn)(void *arg), void *arg);
+
+/* TS_OK as long as the store takes changes; else why not: its disk failed, a file was damaged. */
+TS_EXPORT enum ts_err ts_store_check(struct ts_store *store) TS_MUST_USE;
 
 /* Waits until everything done so far is durable: appends, deletes, resets. TS_E_IO. */
 TS_EXPORT enum ts_err ts_store_flush(struct ts_store *store) TS_MUST_USE;

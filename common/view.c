@@ -74,6 +74,33 @@ open_files(struct ts_view *view, enum ts_map_mode mode)
     return ts_head_check(ts_view_head(view), view->geometry.open_shift, view->store_id);
 }
 
+/* The words that move, for a reader; a writer's recovery mends them. */
+static enum ts_err
+check_words(const struct ts_view *view)
+{
+    const struct ts_meta *meta = ts_view_meta(view);
+    struct ts_words words;
+    const size_t bad_off = ts_meta_words(meta, &words);
+
+    if (bad_off != 0)
+        return TS_FAIL(TS_E_CORRUPT,
+                       TS_META_FILE ": damaged at offset %zu: the word fails its check; opening "
+                                    "the store for writing mends it",
+                       bad_off);
+    if (words.generation == TS_GENERATION_DROPPED)
+        return TS_FAIL_PLAIN(TS_E_NOT_FOUND);
+    for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
+        if (!ts_slot_is_consistent(ts_view_slot(view, i), view->geometry.open_bytes,
+                                   ts_seed(view->store_id, words.generation)) &&
+            words.generation == ts_meta_generation(meta))
+            return TS_FAIL(TS_E_CORRUPT,
+                           TS_HEAD_FILE ": damaged at offset %zu: header of an open block; opening "
+                                        "the store for writing mends it",
+                           sizeof(struct ts_head) + (size_t)i * view->geometry.open_bytes);
+    }
+    return TS_OK;
+}
+
 enum ts_err
 ts_view_init(struct ts_view *view, const char *data_dir, const char *name, enum ts_map_mode mode)
 {
@@ -85,6 +112,8 @@ ts_view_init(struct ts_view *view, const char *data_dir, const char *name, enum 
     err = open_dir(view, data_dir, name);
     if (err == TS_OK)
         err = open_files(view, mode);
+    if (err == TS_OK && mode == TS_MAP_READER)
+        err = check_words(view);
     if (err != TS_OK) {
         if (err != TS_E_NOT_FOUND && err != TS_E_NAME)
             TS_CONTEXT("store %s", name);
@@ -134,9 +163,11 @@ ts_view_close(struct ts_view *view)
 bool
 ts_view_is_stale(const struct ts_view *view)
 {
+    struct ts_words words;
     struct stat st;
 
-    if (ts_meta_generation(ts_view_meta(view)) == TS_GENERATION_DROPPED)
+    /* A word that was damaged meanwhile: opening again will say so. */
+    if (ts_meta_words(ts_view_meta(view), &words) != 0 || words.generation == TS_GENERATION_DROPPED)
         return true;
     return stat(view->dir, &st) != 0 || st.st_ino != view->dir_ino || st.st_dev != view->dir_dev;
 }
@@ -161,15 +192,35 @@ ts_view_publish_count(const struct ts_view *view)
     return atomic_load_explicit(&ts_view_head(view)->publish_count, memory_order_acquire);
 }
 
-/* The blocks behind sealed_seq, in order. */
-static void
+struct ts_slot_look
+ts_view_look(const struct ts_view *view, unsigned i)
+{
+    const uint32_t most = ts_slot_max_count(view->geometry.open_bytes);
+    struct ts_slot_look look = ts_slot_look(ts_view_slot(view, i));
+
+    if (look.count > most)
+        look.count = most; /* damaged: the records that are not there fail their checksums */
+    return look;
+}
+
+/* The blocks behind sealed_seq, in order. False if one was opened meanwhile: looked at one behind
+ * the other, the slots may otherwise show a newer block without the one before it. Two looks that
+ * see the same blocks mean that there was a moment, between them, when both were there; and then
+ * the second look sees the final count of the older one. */
+static bool
 look_at_slots(const struct ts_view *view, struct ts_snapshot *s)
 {
+    uint64_t seen[TS_HEAD_SLOTS];
+
+    for (unsigned i = 0; i < TS_HEAD_SLOTS; i++)
+        seen[i] = ts_view_look(view, i).seq;
     s->n_open = 0;
     for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
-        const struct ts_slot_look look = ts_slot_look(ts_view_slot(view, i));
+        const struct ts_slot_look look = ts_view_look(view, i);
         unsigned at = s->n_open;
 
+        if (look.seq != seen[i])
+            return false;
         if (look.seq == 0 || look.seq <= s->sealed_seq)
             continue;
         if (at == 1 && s->open[0].seq > look.seq) {
@@ -181,6 +232,37 @@ look_at_slots(const struct ts_view *view, struct ts_snapshot *s)
         s->open_slot[at] = i;
         s->n_open++;
     }
+    return true;
+}
+
+/* Where the number behind the ring is, if no open block tells. */
+static uint64_t
+end_of_ring(const struct ts_view *view, const struct ts_snapshot *s)
+{
+    struct ts_index_entry entry;
+
+    for (uint64_t seq = s->sealed_seq; seq > 0 && seq + 1 >= s->tail_seq; seq--)
+        if (ts_index_read(&view->index, seq, s->seed, &entry))
+            return entry.first_no + entry.count;
+    return 1;
+}
+
+/* The number of the oldest record of the ring, whose first good entry is *first. */
+static uint64_t
+start_of_ring(const struct ts_view *view, const struct ts_snapshot *s,
+              const struct ts_index_entry *first)
+{
+    struct ts_index_entry entry;
+
+    if (first->seq == s->tail_seq)
+        return first->first_no;
+    /* The entry of the oldest block is damaged: what is left of the one before it tells where the
+     * damage begins. */
+    if (s->tail_seq == 1)
+        return 1;
+    if (ts_index_read(&view->index, s->tail_seq - 1, s->seed, &entry))
+        return entry.first_no + entry.count;
+    return first->first_no;
 }
 
 /* Numbers that follow from the blocks. False if the ring moved while they were read. */
@@ -189,17 +271,14 @@ count_records(const struct ts_view *view, struct ts_snapshot *s)
 {
     struct ts_index_entry entry;
 
-    s->next_no = 1;
-    if (s->n_open > 0) {
+    if (s->n_open > 0)
         s->next_no = s->open[s->n_open - 1].first_no + s->open[s->n_open - 1].count;
-    } else if (s->sealed_seq > 0 &&
-               ts_index_read(&view->index, s->sealed_seq, s->seed, &entry)) {
-        s->next_no = entry.first_no + entry.count;
-    }
+    else
+        s->next_no = end_of_ring(view, s);
     s->oldest_no = s->n_open > 0 ? s->open[0].first_no : s->next_no;
     if (s->tail_seq <= s->sealed_seq) {
         if (ts_index_find_no(&view->index, s->tail_seq, s->sealed_seq, s->seed, 0, &entry))
-            s->oldest_no = entry.first_no;
+            s->oldest_no = start_of_ring(view, s, &entry);
         atomic_thread_fence(memory_order_acquire); /* pairs with ts_ring_reclaim() */
         if (ts_meta_tail(ts_view_meta(view)) != s->tail_seq)
             return false;
@@ -207,25 +286,43 @@ count_records(const struct ts_view *view, struct ts_snapshot *s)
     return true;
 }
 
+/* Words and open blocks as they were at one moment. False if the writer got on meanwhile. A word
+ * that fails its check makes it the snapshot of a dropped store: nothing of it can be believed, and
+ * whoever opens the store again is told why. */
+static bool
+look_at_words(const struct ts_view *view, struct ts_snapshot *s)
+{
+    const struct ts_meta *meta = ts_view_meta(view);
+    struct ts_words words;
+
+    *s = (struct ts_snapshot){
+        .generation = TS_GENERATION_DROPPED, .tail_seq = 1, .oldest_no = 1, .next_no = 1};
+    if (ts_meta_words(meta, &words) != 0)
+        return true;
+    if (words.tail_seq <= words.sealed_seq &&
+        words.sealed_seq - words.tail_seq >= view->index.n_entries)
+        return ts_meta_tail(meta) == words.tail_seq; /* damage, or it moved between the loads */
+    s->tail_seq = words.tail_seq;
+    s->sealed_seq = words.sealed_seq;
+    s->seed = ts_seed(view->store_id, words.generation);
+    if (words.generation == TS_GENERATION_DROPPED)
+        return true;
+    if (!look_at_slots(view, s))
+        return false;
+    atomic_thread_fence(memory_order_acquire);
+    s->generation = words.generation;
+    return ts_meta_sealed(meta) == s->sealed_seq && ts_meta_generation(meta) == s->generation &&
+           count_records(view, s);
+}
+
 void
 ts_view_snapshot(const struct ts_view *view, struct ts_snapshot *out)
 {
-    const struct ts_meta *meta = ts_view_meta(view);
     struct ts_snapshot s;
 
     /* Each turn that fails means that the writer got on: lock-free. */
-    for (;;) {
-        s.generation = ts_meta_generation(meta);
-        s.seed = ts_seed(view->store_id, s.generation);
-        s.tail_seq = ts_meta_tail(meta);
-        s.sealed_seq = ts_meta_sealed(meta);
-        look_at_slots(view, &s);
-        atomic_thread_fence(memory_order_acquire);
-        if (ts_meta_sealed(meta) != s.sealed_seq || ts_meta_generation(meta) != s.generation)
-            continue;
-        if (count_records(view, &s))
-            break;
-    }
+    while (!look_at_words(view, &s))
+        ;
     *out = s;
 }
 
@@ -259,6 +356,43 @@ edge_time(struct ts_view *view, bool backward, int64_t *out_time_ns)
     return step == TS_STEP_RECORD;
 }
 
+/* How many numbers from oldest_no on no record ever had: after a power failure they go on at the
+ * next multiple of 2^32. */
+static uint64_t
+count_skipped(const struct ts_view *view, const struct ts_snapshot *s)
+{
+    struct ts_snapshot before = *s;
+    uint64_t no = s->oldest_no, n_skipped = 0;
+
+    for (;;) {
+        const uint64_t jump = (no | UINT32_MAX) + 1;
+        uint64_t next = s->next_no, end;
+        struct ts_index_entry entry;
+        unsigned i;
+
+        if (jump == 0 || jump > s->next_no)
+            return n_skipped;
+        if (s->tail_seq <= s->sealed_seq &&
+            ts_index_find_no(&view->index, s->tail_seq, s->sealed_seq, s->seed, jump, &entry)) {
+            next = entry.first_no;
+            before.sealed_seq = entry.seq - 1;
+            end = end_of_ring(view, &before);
+        } else {
+            for (i = 0; i < s->n_open && s->open[i].first_no < jump; i++)
+                ;
+            if (i < s->n_open)
+                next = s->open[i].first_no;
+            end = i > 0 ? s->open[i - 1].first_no + s->open[i - 1].count : end_of_ring(view, s);
+        }
+        if (next < jump || end > next)
+            return n_skipped; /* the ring moved on */
+        n_skipped += next - end;
+        if (next == s->next_no)
+            return n_skipped;
+        no = next;
+    }
+}
+
 enum ts_err
 ts_view_stats(struct ts_view *view, struct ts_stats *out)
 {
@@ -281,12 +415,11 @@ ts_view_stats(struct ts_view *view, struct ts_stats *out)
             tail_pos = head_pos; /* it moved while we looked */
     }
     stats.state = (struct ts_state){s.generation, s.oldest_no, s.next_no};
-    stats.n_records = s.next_no - s.oldest_no;
+    stats.n_records = s.next_no - s.oldest_no - count_skipped(view, &s);
     stats.has_records = edge_time(view, false, &stats.oldest_time_ns) &&
                         edge_time(view, true, &stats.newest_time_ns);
     /* acquire: pairs with the release in sync.c. */
-    stats.durable_no =
-        atomic_load_explicit(&ts_view_head(view)->durable_no, memory_order_acquire);
+    stats.durable_no = atomic_load_explicit(&ts_view_head(view)->durable_no, memory_order_acquire);
     stats.ring_bytes = g->ring_bytes;
     stats.ring_used_bytes = head_pos - tail_pos;
     for (int i = 0; i < TS_N_FILES; i++)
@@ -294,8 +427,8 @@ ts_view_stats(struct ts_view *view, struct ts_stats *out)
     stats.head_block = ts_view_block_num(view, head_pos);
     stats.tail_block = ts_view_block_num(view, tail_pos);
     stats.write_offset = (uint32_t)(head_pos & (((uint64_t)1 << g->block_shift) - 1));
-    stats.active_blocks = (uint32_t)((stats.ring_used_bytes + ((uint64_t)1 << g->block_shift) - 1) >>
-                                     g->block_shift);
+    stats.active_blocks =
+        (uint32_t)((stats.ring_used_bytes + ((uint64_t)1 << g->block_shift) - 1) >> g->block_shift);
     if (stats.active_blocks == 0)
         stats.active_blocks = 1; /* as the original counts: the head block is always in use */
     *out = stats;

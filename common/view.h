@@ -64,12 +64,15 @@ ts_view_block_num(const struct ts_view *view, uint64_t ring_pos)
 
 struct ts_snapshot {
     uint64_t generation, seed;
-    uint64_t tail_seq, sealed_seq;      /* blocks in the ring, empty if tail > sealed */
+    uint64_t tail_seq, sealed_seq;           /* blocks in the ring, empty if tail > sealed */
     struct ts_slot_look open[TS_HEAD_SLOTS]; /* blocks behind sealed_seq, in order */
-    unsigned open_slot[TS_HEAD_SLOTS];  /* which slot each is in */
+    unsigned open_slot[TS_HEAD_SLOTS];       /* which slot each is in */
     unsigned n_open;
     uint64_t oldest_no, next_no;
 };
+
+/* A look at slot i, with a count that fits it. */
+struct ts_slot_look ts_view_look(const struct ts_view *view, unsigned i);
 void ts_view_snapshot(const struct ts_view *view, struct ts_snapshot *out);
 
 #endif

@@ -38,22 +38,22 @@
  * The last three words carry 48 bits of value and 16 of check each (ts_word_pack() in
  * common/meta.h): they move one at a time, so no checksum over the line could stay true. */
 struct ts_meta {
-    char magic[8];            /*  0.. 7 TS_META_MAGIC */
-    uint16_t version;         /*  8.. 9 TS_FORMAT_VERSION */
-    uint8_t type;             /* 10     enum ts_type */
-    uint8_t block_shift;      /* 11     log2 of data_block_bytes */
-    uint8_t index_shift;      /* 12     log2 of index_block_bytes */
-    uint8_t codec;            /* 13     enum ts_codec */
-    uint8_t order;            /* 14     enum ts_order */
-    uint8_t duplicates;       /* 15     enum ts_duplicates */
-    uint16_t compat;          /* 16..17 compatible features */
-    uint16_t incompat;        /* 18..19 incompatible features */
-    uint8_t open_shift;       /* 20     log2 of the bytes of an open block in head.tsdb */
-    uint8_t reserved[3];      /* 21..23 zero */
-    uint32_t num_blocks;      /* 24..27 */
-    uint32_t sync_ms;         /* 28..31 0 each, UINT32_MAX none, else the interval */
-    uint32_t store_id;        /* 32..35 random; seeds every checksum of the store */
-    uint32_t checksum;        /* 36..39 XXH3 of bytes 0..35, low half */
+    char magic[8];               /*  0.. 7 TS_META_MAGIC */
+    uint16_t version;            /*  8.. 9 TS_FORMAT_VERSION */
+    uint8_t type;                /* 10     enum ts_type */
+    uint8_t block_shift;         /* 11     log2 of data_block_bytes */
+    uint8_t index_shift;         /* 12     log2 of index_block_bytes */
+    uint8_t codec;               /* 13     enum ts_codec */
+    uint8_t order;               /* 14     enum ts_order */
+    uint8_t duplicates;          /* 15     enum ts_duplicates */
+    uint16_t compat;             /* 16..17 compatible features */
+    uint16_t incompat;           /* 18..19 incompatible features */
+    uint8_t open_shift;          /* 20     log2 of the bytes of an open block in head.tsdb */
+    uint8_t reserved[3];         /* 21..23 zero */
+    uint32_t num_blocks;         /* 24..27 */
+    uint32_t sync_ms;            /* 28..31 0 each, UINT32_MAX none, else the interval */
+    uint32_t store_id;           /* 32..35 random; seeds every checksum of the store */
+    uint32_t checksum;           /* 36..39 XXH3 of bytes 0..35, low half */
     _Atomic uint64_t generation; /* 40..47 writer, release; readers acquire. Raised by reset */
     _Atomic uint64_t tail_seq;   /* 48..55 writer, then a release FENCE (common/ring.c); the
                                   *        oldest block that is still whole */
@@ -77,11 +77,11 @@ struct ts_index_entry {
     int64_t min_time_ns;  /* 16..23 */
     int64_t max_time_ns;  /* 24..31 */
     int64_t high_time_ns; /* 32..39 greatest time of this and all earlier blocks */
-    uint64_t ring_pos;    /* 40..47 where the extent starts: bytes since creation or reset, never
-                           *        wrapped; the file offset is ring_pos % ring bytes */
+    uint64_t ring_pos; /* 40..47 where the extent starts: bytes since creation, never wrapped; the
+                        *        file offset is ring_pos % ring bytes */
     uint32_t extent_bytes; /* 48..51 whole extent, a multiple of 8 */
-    uint32_t count;       /* 52..55 records */
-    uint64_t checksum;    /* 56..63 XXH3 of bytes 0..55, seeded with store and generation */
+    uint32_t count;        /* 52..55 records */
+    uint64_t checksum;     /* 56..63 XXH3 of bytes 0..55, seeded with store and generation */
 };
 static_assert(sizeof(struct ts_index_entry) == 64, "one cache line");
 static_assert(offsetof(struct ts_index_entry, extent_bytes) == 48, "natural = packed");
@@ -114,17 +114,22 @@ static_assert(offsetof(struct ts_extent, dir_units) == 28, "natural = packed");
 #define TS_EXTENT_DELTA 1u  /* columns are differences */
 #define TS_EXTENT_SERIES 2u /* series column and directory are there */
 #define TS_EXTENT_JUMP 4u   /* numbers before first_no were skipped, not lost (power failure) */
+#define TS_EXTENT_DAMAGED                                                                          \
+    8u /* behind the bodies: a bit per record whose bytes were damaged before                      \
+        * it was sealed, padded to 8 bytes */
 
 /* Bytes a record costs in an extent besides its body (time and end). */
 #define TS_EXTENT_RECORD_BYTES 12u
 
 /* ---- head.tsdb: a header, then TS_HEAD_SLOTS open blocks ---- */
 
-/* What was durable at the last sync: one sync behind at worst, because it is written after. */
+/* What was durable at the last sync. It goes to the disk right behind every sync of the ring, so
+ * sealed_seq is exact; durable_no may be one sync behind. */
 struct ts_sync_point {
     uint64_t counter;    /*  0.. 7 the higher of the two copies is the newer; 0 never written */
     uint64_t sealed_seq; /*  8..15 blocks up to here were durable in the ring */
-    uint64_t durable_no; /* 16..23 records up to here were durable */
+    uint64_t durable_no; /* 16..23 records up to here were durable; no number up to here is ever
+                          * given out again */
     uint64_t ring_pos;   /* 24..31 end of block sealed_seq */
     uint8_t boot_id[16]; /* 32..47 the kernel's, of the writer */
     uint64_t generation; /* 48..55 */
@@ -136,20 +141,20 @@ static_assert(offsetof(struct ts_sync_point, boot_id) == 32, "natural = packed")
 static_assert(offsetof(struct ts_sync_point, checksum) == 60, "natural = packed");
 
 struct ts_head {
-    char magic[8];        /*   0..  7 TS_HEAD_MAGIC */
-    uint16_t version;     /*   8..  9 */
-    uint8_t n_slots;      /*  10      TS_HEAD_SLOTS */
-    uint8_t open_shift;   /*  11      as in meta */
-    uint32_t store_id;    /*  12.. 15 as in meta */
-    uint8_t reserved1[44]; /* 16.. 59 zero */
-    uint32_t checksum;    /*  60.. 63 XXH3 of bytes 0..59, low half */
+    char magic[8];                       /*   0..  7 TS_HEAD_MAGIC */
+    uint16_t version;                    /*   8..  9 */
+    uint8_t n_slots;                     /*  10      TS_HEAD_SLOTS */
+    uint8_t open_shift;                  /*  11      as in meta */
+    uint32_t store_id;                   /*  12.. 15 as in meta */
+    uint8_t reserved1[44];               /* 16.. 59 zero */
+    uint32_t checksum;                   /*  60.. 63 XXH3 of bytes 0..59, low half */
     struct ts_sync_point sync_points[2]; /* 64..191 writer's sync thread; read at open only */
-    _Atomic uint64_t durable_no; /* 192..199 writer release; stats of readers acquire */
-    _Atomic uint32_t writer_pid; /* 200..203 writer, relaxed: who holds the lock, for messages */
-    uint8_t reserved2[52];       /* 204..255 zero */
+    _Atomic uint64_t durable_no;         /* 192..199 writer release; stats of readers acquire */
+    _Atomic uint32_t writer_pid;    /* 200..203 writer, relaxed: who holds the lock, for messages */
+    uint8_t reserved2[52];          /* 204..255 zero */
     _Atomic uint32_t publish_count; /* 256..259 writer: raised after each published batch; readers
                                      *          poll it or sleep on it (futex) */
-    uint8_t reserved3[252];      /* 260..511 zero */
+    uint8_t reserved3[252];         /* 260..511 zero */
 };
 static_assert(sizeof(struct ts_head) == 512, "a sector");
 static_assert(offsetof(struct ts_head, sync_points) == 64, "natural = packed");
@@ -163,16 +168,16 @@ static_assert(offsetof(struct ts_head, publish_count) == 256, "a cache line of i
  * of uint32 grows down, entry i at -4 (i + 1), the offset of record i from the block's start.
  * A record's bytes and its array entry are written before `count` counts it. */
 struct ts_slot {
-    _Atomic uint64_t seq; /*  0.. 7 writer. To reuse the block: 0, release fence, new bytes, then
-                           *        the new number, release. Readers acquire it first, copy,
+    _Atomic uint64_t seq; /*  0.. 7 writer. To reuse the block: 0, release and fence, new bytes,
+                           *        then the new number, release. Readers acquire it first, copy,
                            *        acquire fence, and look again */
     _Atomic uint64_t first_no; /*  8..15 written while seq is 0 */
     _Atomic uint32_t count;    /* 16..19 writer release: publishes the record; readers acquire */
     uint32_t flags;            /* 20..23 TS_EXTENT_JUMP */
-    uint64_t opened_seq;       /* 24..31 as seq, for recovery */
-    uint64_t opened_no;        /* 32..39 as first_no, for recovery */
-    uint8_t reserved[16];      /* 40..55 zero */
-    uint64_t checksum;         /* 56..63 XXH3 of bytes 20..39 in order, seeded: opened whole */
+    uint64_t opened_seq; /* 24..31 as seq: recovery goes by it, readers compare it when they open */
+    uint64_t opened_no;  /* 32..39 as first_no, likewise */
+    uint8_t reserved[16]; /* 40..55 zero */
+    uint64_t checksum;    /* 56..63 XXH3 of flags, opened_seq, opened_no as uint64, seeded */
 };
 static_assert(sizeof(struct ts_slot) == TS_SLOT_HEADER_BYTES, "one cache line");
 static_assert(offsetof(struct ts_slot, flags) == 20, "natural = packed");
@@ -181,9 +186,9 @@ static_assert(offsetof(struct ts_slot, checksum) == 56, "natural = packed");
 
 /* A record of an open block; its body follows, padded to 8 bytes. */
 struct ts_slot_record {
-    int64_t time_ns;    /*  0.. 7 */
-    uint32_t bytes;     /*  8..11 body; with TS_RECORD_MORE the next record is of the same batch, and
-                         *        counts only together with this one */
+    int64_t time_ns; /*  0.. 7 */
+    uint32_t bytes;  /*  8..11 body; with TS_RECORD_MORE the next record is of the same batch, and
+                      *        counts only together with this one */
     uint32_t series_no; /* 12..15 0: none */
     uint32_t checksum;  /* 16..19 of body, time, bytes, series, record number and the store's seed:
                          *        a record proves its own number. See common/head.c */
@@ -196,6 +201,6 @@ static_assert(offsetof(struct ts_slot_record, flags) == 20, "natural = packed");
 #define TS_RECORD_BYTES(field) ((field) & ~TS_RECORD_MORE)
 
 #define TS_RECORD_DELETED 1u
-#define TS_RECORD_DAMAGED 2u /* its bytes failed the checksum at recovery: number kept, body gone */
+#define TS_RECORD_DAMAGED 2u /* its bytes failed the checksum at recovery: its number was kept */
 
 #endif
