@@ -192,6 +192,13 @@ wait_for_end(struct child *child, int64_t deadline_ns)
     }
 }
 
+void
+child_signal(const struct child *child, int signal_no)
+{
+    if (child->pid_fd >= 0)
+        pidfd_send_signal(child->pid_fd, signal_no, NULL, 0);
+}
+
 bool
 child_stop(struct child *child, int64_t patience_ns)
 {
@@ -200,10 +207,10 @@ child_stop(struct child *child, int64_t patience_ns)
 
     if (child->pid == 0)
         return true;
-    pidfd_send_signal(child->pid_fd, SIGTERM, NULL, 0);
+    child_signal(child, SIGTERM);
     if (!wait_for_end(child, cli_monotonic_ns() + patience_ns)) {
         was_patient = false;
-        pidfd_send_signal(child->pid_fd, SIGKILL, NULL, 0);
+        child_signal(child, SIGKILL);
     }
     while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR) {
     }

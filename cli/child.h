@@ -47,6 +47,9 @@ bool child_read_line(struct child *child, char out_line[CHILD_LINE_BYTES]);
 /* True once it ended; *out_text then says how: "exit code 1", "signal 9". */
 bool child_has_ended(struct child *child, char *out_text, size_t out_bytes);
 
+/* Sends it a signal, if it still is there. */
+void child_signal(const struct child *child, int signal_no);
+
 /* Asks it to end with SIGTERM and waits; after `patience_ns` it is killed. True if it ended well:
  * by itself with exit code 0. A child that is none did. */
 bool child_stop(struct child *child, int64_t patience_ns);

@@ -2,6 +2,7 @@
  *
  * For a laptop or a container; under systemd each daemon has a unit of its own. Nothing is
  * restarted here: if one daemon dies the other is stopped, and whoever started us decides.
+ * SIGHUP is theirs: each reads its configuration again.
  */
 #include "cli/child.h"
 #include "cli/output.h"
@@ -12,8 +13,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #define READY_WITHIN_NS 120000000000 /* recovery of many stores on a slow disk */
 #define QUERYD_PATIENCE_NS 15000000000
@@ -52,6 +56,7 @@ struct serve {
     const struct cli_common *common;
     struct ts_config config;
     bool has_socket, has_ingest_http;
+    int hangup_fd; /* owned; readable after a SIGHUP; -1: none */
     struct child ingestd, queryd;
     char ingestd_line[CHILD_LINE_BYTES], queryd_line[CHILD_LINE_BYTES]; /* "listening …" */
 };
@@ -199,7 +204,34 @@ pass_output(struct child *child, char out_ready[CHILD_LINE_BYTES])
     } while (memchr(child->line, '\n', child->line_bytes) != NULL && child_read_line(child, line));
 }
 
-/* Sleeps until a daemon spoke or ended, a stop was asked for, or the deadline. TS_E_SYSTEM if one
+/* From now on a SIGHUP waits in *out_fd. What we start gets a mask of its own. */
+static enum ts_err
+open_hangup(int *out_fd)
+{
+    sigset_t hangup;
+
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &hangup, NULL) != 0)
+        return TS_FAIL_ERRNO(TS_E_SYSTEM, "sigprocmask");
+    *out_fd = signalfd(-1, &hangup, SFD_CLOEXEC | SFD_NONBLOCK);
+    return *out_fd >= 0 ? TS_OK : TS_FAIL_ERRNO(TS_E_SYSTEM, "signalfd");
+}
+
+static void
+pass_hangup(struct serve *serve)
+{
+    struct signalfd_siginfo info;
+
+    if (read(serve->hangup_fd, &info, sizeof info) != sizeof info)
+        return;
+    ts_log(TS_LOG_INFO, "SIGHUP: passed on to ingestd and queryd");
+    child_signal(&serve->ingestd, SIGHUP);
+    child_signal(&serve->queryd, SIGHUP);
+}
+
+/* Sleeps until a daemon spoke or ended, a stop was asked for, or the deadline; 0: none, and both
+ * are ready. A SIGHUP waits until then, it would kill who is only starting. TS_E_SYSTEM if one
  * ended: neither should while we run. */
 static enum ts_err
 wait_and_pass(struct serve *serve, int64_t deadline_ns)
@@ -212,12 +244,15 @@ wait_and_pass(struct serve *serve, int64_t deadline_ns)
         {.fd = serve->queryd.pid_fd, .events = POLLIN},
         {.fd = serve->ingestd.out_fd, .events = POLLIN},
         {.fd = serve->queryd.out_fd, .events = POLLIN},
+        {.fd = deadline_ns == 0 ? serve->hangup_fd : -1, .events = POLLIN},
     };
     const int64_t left_ns = deadline_ns - cli_monotonic_ns();
     const int left_ms = deadline_ns == 0 ? -1 : left_ns > 0 ? (int)(left_ns / 1000000) + 1 : 0;
 
     if (poll(ready, COUNTOF(ready), left_ms) < 0 && errno != EINTR)
         return TS_FAIL_ERRNO(TS_E_SYSTEM, "poll");
+    if (ready[5].revents != 0)
+        pass_hangup(serve);
     for (size_t i = 0; i < COUNTOF(children); i++) {
         char how[64];
 
@@ -307,7 +342,7 @@ start_and_watch(struct serve *serve)
 static int
 run(void *arguments)
 {
-    static struct serve serve = {.ingestd = CHILD_NONE, .queryd = CHILD_NONE};
+    static struct serve serve = {.hangup_fd = -1, .ingestd = CHILD_NONE, .queryd = CHILD_NONE};
     const struct serve_args *args = arguments;
     bool ended_well = true;
     enum ts_err err;
@@ -316,6 +351,8 @@ run(void *arguments)
     err = load(&serve, args);
     if (err == TS_OK)
         err = cli_stop_init();
+    if (err == TS_OK)
+        err = open_hangup(&serve.hangup_fd);
     if (err != TS_OK)
         return cli_fail(&args->common, err, NULL);
     err = start_and_watch(&serve);
@@ -325,6 +362,7 @@ run(void *arguments)
     /* queryd first: what its clients are just writing still finds ingestd. */
     ended_well = child_stop(&serve.queryd, QUERYD_PATIENCE_NS) && ended_well;
     ended_well = child_stop(&serve.ingestd, INGESTD_PATIENCE_NS) && ended_well;
+    close(serve.hangup_fd);
     ts_log(ended_well ? TS_LOG_INFO : TS_LOG_ERROR,
            ended_well ? "Server stopped" : "Server stopped; a daemon did not end in order");
     return err == TS_OK && ended_well ? 0 : 1;
@@ -336,8 +374,9 @@ const struct cli_verb cmd_serve = {
     .summary = "Run ingestd and queryd until Ctrl-C",
     .notes =
         "Both daemons are children of this process and end with it, queryd first. If one dies\n"
-        "the other is stopped and the exit code is 1. The admin key comes from\n"
-        "TSSTORE_ADMIN_KEY, TSSTORE_ADMIN_KEY_FILE, --admin-key-file or server.admin_key.\n"
+        "the other is stopped and the exit code is 1. SIGHUP lets both read their\n"
+        "configuration again. The admin key comes from TSSTORE_ADMIN_KEY,\n"
+        "TSSTORE_ADMIN_KEY_FILE, --admin-key-file or server.admin_key.\n"
         "When ready, one line \"listening http=HOST:PORT ...\" is on standard output.\n",
     .options = options,
     .n_options = COUNTOF(options),

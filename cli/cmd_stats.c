@@ -11,7 +11,7 @@ add_json_u64(struct ts_text *out, const char *name, uint64_t value)
     ts_text_printf(out, ",\"%s\":%" PRIu64, name, value);
 }
 
-/* The fields of the REST answer in its order, then ours. */
+/* The fields of the REST answer in its order, and the name. */
 static void
 stats_json(const struct ts_view *view, const struct ts_stats *stats, struct ts_text *out)
 {
@@ -38,9 +38,10 @@ stats_json(const struct ts_view *view, const struct ts_stats *stats, struct ts_t
     }
     cli_json_text(out, ",", "name", ts_view_name(view));
     cli_json_text(out, ",", "codec", ts_codec_name(options->codec));
+    cli_json_text(out, ",", "order", ts_order_name(options->order));
     cli_json_text(out, ",", "sync", sync);
     add_json_u64(out, "generation", stats->state.generation);
-    add_json_u64(out, "records", stats->n_records);
+    add_json_u64(out, "record_count", stats->n_records);
     add_json_u64(out, "oldest_record", stats->state.oldest_no);
     add_json_u64(out, "next_record", stats->state.next_no);
     add_json_u64(out, "durable_record", stats->durable_no);

@@ -122,6 +122,21 @@ cli_human_bytes(uint64_t bytes, char out_text[CLI_HUMAN_BYTES])
     snprintf(out_text, CLI_HUMAN_BYTES, "%.2f %s", value, units[unit]);
 }
 
+void
+cli_grouped(uint64_t number, char out_text[CLI_GROUPED_BYTES])
+{
+    char digits[24];
+    const int n = snprintf(digits, sizeof digits, "%" PRIu64, number);
+    char *at = out_text;
+
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0)
+            *at++ = ',';
+        *at++ = digits[i];
+    }
+    *at = '\0';
+}
+
 /* True for a byte sequence that a terminal only draws. U+0080..U+009F are control characters in
  * two bytes. */
 static bool

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #define CLI_HUMAN_BYTES 32
+#define CLI_GROUPED_BYTES 32
 
 /* Tells the failure `err`, whose text is set, as "<what>: <text>" or "<text>" if `what` is NULL.
  * Returns the exit code, so that a verb can `return cli_fail(…)`. */
@@ -36,6 +37,9 @@ void cli_json_number(struct ts_text *out, const char *before, const char *name, 
 
 /* 2048 as "2.00 KB": powers of 1024, two decimals. */
 void cli_human_bytes(uint64_t bytes, char out_text[CLI_HUMAN_BYTES]);
+
+/* 4210752 as "4,210,752". */
+void cli_grouped(uint64_t number, char out_text[CLI_GROUPED_BYTES]);
 
 /* `text` in one line and harmless for a terminal: control characters, and bytes that are not
  * UTF-8, become \n, \t, \x1b … */

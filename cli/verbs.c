@@ -4,8 +4,10 @@
 #include <string.h>
 
 const struct cli_verb *const cli_verbs[] = {
-    &cmd_serve, &cmd_create,   &cmd_list,           &cmd_stats,      &cmd_query,   &cmd_tail,
-    &cmd_feed,  &cmd_key_list, &cmd_key_regenerate, &cmd_key_revoke, &cmd_version, &cmd_help,
+    &cmd_serve,          &cmd_status,     &cmd_create, &cmd_list,           &cmd_stats,
+    &cmd_query,          &cmd_tail,       &cmd_feed,   &cmd_key_list,       &cmd_key_create,
+    &cmd_key_regenerate, &cmd_key_revoke, &cmd_calc,   &cmd_config_explain, &cmd_swagger,
+    &cmd_version,        &cmd_help,
 };
 const size_t cli_n_verbs = COUNTOF(cli_verbs);
 

@@ -7,8 +7,9 @@
 
 #include "cli/arguments.h"
 
-extern const struct cli_verb cmd_create, cmd_list, cmd_stats, cmd_key_list, cmd_key_regenerate,
-    cmd_key_revoke, cmd_serve, cmd_tail, cmd_query, cmd_feed, cmd_version, cmd_help;
+extern const struct cli_verb cmd_calc, cmd_config_explain, cmd_create, cmd_feed, cmd_help,
+    cmd_key_create, cmd_key_list, cmd_key_regenerate, cmd_key_revoke, cmd_list, cmd_query,
+    cmd_serve, cmd_stats, cmd_status, cmd_swagger, cmd_tail, cmd_version;
 
 extern const struct cli_verb *const cli_verbs[];
 extern const size_t cli_n_verbs;

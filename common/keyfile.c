@@ -1,6 +1,8 @@
 /* keyfile.c - keys.json, field by field. */
 #include "common/keyfile.h"
 
+#include "common/text.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 
 #define BLAKE2B_MARK "blake2b:"
 #define BLAKE2B_MARK_BYTES (sizeof BLAKE2B_MARK - 1)
+#define NS_PER_S INT64_C(1000000000)
 #define FILE_LIMIT_BYTES (1024u * 1024u)
 
 static const struct {
@@ -72,6 +75,56 @@ parse_scopes(const json_t *value, unsigned *out)
     return true;
 }
 
+/* Seconds of "2026-03-01T08:00:00", which `text` starts with, or -1. Not strptime(): it takes
+ * blanks, signs and one digit for two. */
+static int64_t
+parse_seconds(const char *text)
+{
+    static const char shape[] = "0000-00-00T00:00:00";
+    struct tm utc = {0}, given;
+    int64_t seconds;
+
+    for (size_t i = 0; i < sizeof shape - 1; i++)
+        if (shape[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != shape[i])
+            return -1;
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &utc.tm_year, &utc.tm_mon, &utc.tm_mday,
+               &utc.tm_hour, &utc.tm_min, &utc.tm_sec) != 6)
+        return -1;
+    utc.tm_year -= 1900;
+    utc.tm_mon -= 1;
+    given = utc;
+    seconds = timegm(&utc);
+    /* The 31st of April has become the 1st of May. */
+    if (utc.tm_mon != given.tm_mon || utc.tm_mday != given.tm_mday ||
+        utc.tm_hour != given.tm_hour || utc.tm_min != given.tm_min || utc.tm_sec != given.tm_sec)
+        return -1;
+    return seconds;
+}
+
+/* No field: never. UTC; a fraction of a second may be there and does not count. */
+static bool
+parse_expiry(const json_t *value, int64_t *out_ns)
+{
+    const char *text = json_string_value(value);
+    int64_t seconds;
+
+    if (value == NULL) {
+        *out_ns = TS_KEY_NEVER;
+        return true;
+    }
+    seconds = text != NULL ? parse_seconds(text) : -1;
+    if (seconds < 0)
+        return false;
+    text += sizeof "0000-00-00T00:00:00" - 1;
+    if (text[0] == '.' && text[1] != 'Z')
+        text += 1 + strspn(text + 1, "0123456789");
+    /* What int64_t has no nanoseconds for is still a long time away. */
+    if (seconds >= INT64_MAX / NS_PER_S)
+        seconds = INT64_MAX / NS_PER_S - 1;
+    *out_ns = seconds * NS_PER_S;
+    return strcmp(text, "Z") == 0;
+}
+
 /* Not isprint() and its like: these ask the locale. */
 static bool
 is_control(char c)
@@ -117,10 +170,13 @@ ts_keyfile_entry(const json_t *entry, struct ts_key_info *info, struct ts_key_ha
         return "has no hash that we know";
     if (!parse_scopes(json_object_get(entry, "scopes"), &hash->scopes))
         return "has scopes that are no list of words";
+    if (!parse_expiry(json_object_get(entry, "expires_at"), &hash->expires_ns))
+        return "has an expires_at that is not like 2026-03-01T08:00:00Z";
     memcpy(info->id, id, TS_KEY_ID_BYTES);
     copy_text(created_at != NULL ? created_at : "", info->created_at, sizeof info->created_at);
     copy_text(note != NULL ? note : "", info->note, sizeof info->note);
     info->scopes = hash->scopes;
+    info->expires_ns = hash->expires_ns;
     return NULL;
 }
 
@@ -244,11 +300,28 @@ now_text(char out[40])
     snprintf(out + n, 40 - n, ".%09ldZ", now.tv_nsec);
 }
 
+/* Adds "expires_at" unless the key is for ever; false when out of memory. */
+static bool
+add_expiry(json_t *entry, int64_t expires_ns)
+{
+    struct ts_text text;
+    bool is_done;
+
+    if (entry == NULL || expires_ns == TS_KEY_NEVER)
+        return entry != NULL;
+    ts_text_init(&text);
+    ts_text_time(&text, expires_ns);
+    is_done = !text.failed &&
+              json_object_set_new(entry, "expires_at", json_stringn(text.at, text.bytes)) == 0;
+    ts_text_done(&text);
+    return is_done;
+}
+
 json_t *
-ts_keyfile_new_entry(const char *key, const char *note, unsigned scopes)
+ts_keyfile_new_entry(const char *key, const struct ts_key_terms *terms)
 {
     char hash[BLAKE2B_MARK_BYTES + 2 * TS_KEY_HASH_BYTES + 1] = BLAKE2B_MARK;
-    json_t *names = json_array();
+    json_t *names = json_array(), *entry;
     uint8_t digest[TS_KEY_HASH_BYTES];
     char id[TS_KEY_ID_BYTES];
     char created_at[40];
@@ -258,11 +331,16 @@ ts_keyfile_new_entry(const char *key, const char *note, unsigned scopes)
     ts_key_hash(TS_KEY_BLAKE2B, key, digest);
     sodium_bin2hex(hash + BLAKE2B_MARK_BYTES, 2 * TS_KEY_HASH_BYTES + 1, digest, TS_KEY_HASH_BYTES);
     for (size_t s = 0; s < N_SCOPES; s++)
-        if ((scopes & scope_names[s].scope) != 0 &&
+        if ((terms->scopes & scope_names[s].scope) != 0 &&
             json_array_append_new(names, json_string(scope_names[s].name)) != 0) {
             json_decref(names);
             return NULL;
         }
-    return json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", id, "hash", hash, "created_at", created_at,
-                     "note", note, "scopes", names);
+    entry = json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", id, "hash", hash, "created_at", created_at,
+                      "note", terms->note, "scopes", names);
+    if (!add_expiry(entry, terms->expires_ns)) {
+        json_decref(entry);
+        return NULL;
+    }
+    return entry;
 }

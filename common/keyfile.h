@@ -27,6 +27,7 @@ struct ts_key_hash {
     uint8_t bytes[TS_KEY_HASH_BYTES];
     enum ts_key_hash_kind kind;
     unsigned scopes;
+    int64_t expires_ns;
 };
 
 /* The hash of the 44 bytes at `key`. */
@@ -54,6 +55,6 @@ const char *ts_keyfile_entry(const json_t *entry, struct ts_key_info *info,
                              struct ts_key_hash *hash);
 
 /* An entry for a new key, made now; NULL when out of memory. */
-json_t *ts_keyfile_new_entry(const char *key, const char *note, unsigned scopes);
+json_t *ts_keyfile_new_entry(const char *key, const struct ts_key_terms *terms);
 
 #endif

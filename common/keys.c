@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PREFIX_BYTES (sizeof TS_KEY_PREFIX - 1)
 #define UUID_BYTES 16u
 #define LOCK_WAIT_MS 10000u
+#define NS_PER_S INT64_C(1000000000)
 
 /* ---- the text of a key ---- */
 
@@ -123,7 +125,7 @@ has_id(const json_t *entry, const char *id)
 
 /* A new key behind the others, with an id that none of them has: revoking goes by ids. */
 static enum ts_err
-add_key(json_t *root, const char *note, unsigned scopes, char out_key[TS_KEY_TEXT_BYTES])
+add_key(json_t *root, const struct ts_key_terms *terms, char out_key[TS_KEY_TEXT_BYTES])
 {
     json_t *keys = ts_keyfile_keys(root);
     char id[TS_KEY_ID_BYTES];
@@ -139,23 +141,40 @@ add_key(json_t *root, const char *note, unsigned scopes, char out_key[TS_KEY_TEX
             is_taken = is_taken || has_id(json_array_get(keys, i), id);
     } while (is_taken);
 
-    if (json_array_append_new(keys, ts_keyfile_new_entry(out_key, note, scopes)) != 0)
+    if (json_array_append_new(keys, ts_keyfile_new_entry(out_key, terms)) != 0)
         return TS_FAIL_PLAIN(TS_E_NOMEM);
     return TS_OK;
 }
 
+static int64_t
+now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+static enum ts_err
+check_terms(const struct ts_key_terms *terms)
+{
+    if (terms->scopes == 0 || (terms->scopes & ~(unsigned)TS_SCOPE_ALL) != 0)
+        return TS_FAIL(TS_E_PARAM, "scopes are read, write and delete, at least one");
+    if (terms->expires_ns - terms->expires_ns % NS_PER_S <= now_ns())
+        return TS_FAIL(TS_E_PARAM, "the key would have expired already");
+    return check_note(terms->note);
+}
+
 enum ts_err
-ts_keys_create_scoped(const char *store_dir, const char *store_name, const char *note,
-                      unsigned scopes, char out_key[TS_KEY_TEXT_BYTES])
+ts_keys_add(const char *store_dir, const char *store_name, const struct ts_key_terms *terms,
+            char out_key[TS_KEY_TEXT_BYTES])
 {
     char key[TS_KEY_TEXT_BYTES];
     json_t *root = NULL;
     int dir_fd = -1;
     enum ts_err err;
 
-    if (scopes == 0 || (scopes & ~(unsigned)TS_SCOPE_ALL) != 0)
-        return TS_FAIL(TS_E_PARAM, "scopes are read, write and delete, at least one");
-    err = check_note(note);
+    err = check_terms(terms);
     if (err == TS_OK)
         err = open_locked(store_dir, false, &dir_fd);
     if (err != TS_OK)
@@ -164,7 +183,7 @@ ts_keys_create_scoped(const char *store_dir, const char *store_name, const char 
     if (err == TS_E_NOT_FOUND)
         err = ts_keyfile_new(store_name, &root);
     if (err == TS_OK)
-        err = add_key(root, note, scopes, key);
+        err = add_key(root, terms, key);
     if (err == TS_OK)
         err = ts_keyfile_write(dir_fd, root);
     if (err == TS_OK)
@@ -178,6 +197,15 @@ out:
 }
 
 enum ts_err
+ts_keys_create_scoped(const char *store_dir, const char *store_name, const char *note,
+                      unsigned scopes, char out_key[TS_KEY_TEXT_BYTES])
+{
+    const struct ts_key_terms terms = {.note = note, .scopes = scopes, .expires_ns = TS_KEY_NEVER};
+
+    return ts_keys_add(store_dir, store_name, &terms, out_key);
+}
+
+enum ts_err
 ts_keys_create(const char *store_dir, const char *store_name, const char *note,
                char out_key[TS_KEY_TEXT_BYTES])
 {
@@ -187,6 +215,8 @@ ts_keys_create(const char *store_dir, const char *store_name, const char *note,
 enum ts_err
 ts_keys_regenerate(const char *store_dir, const char *store_name, char out_key[TS_KEY_TEXT_BYTES])
 {
+    static const struct ts_key_terms terms = {
+        .note = "Regenerated via CLI", .scopes = TS_SCOPE_ALL, .expires_ns = TS_KEY_NEVER};
     char key[TS_KEY_TEXT_BYTES];
     json_t *root = NULL;
     int dir_fd = -1;
@@ -196,7 +226,7 @@ ts_keys_regenerate(const char *store_dir, const char *store_name, char out_key[T
     if (err == TS_OK)
         err = ts_keyfile_new(store_name, &root);
     if (err == TS_OK)
-        err = add_key(root, "Regenerated via CLI", TS_SCOPE_ALL, key);
+        err = add_key(root, &terms, key);
     if (err == TS_OK)
         err = ts_keyfile_write(dir_fd, root);
     if (err == TS_OK)
@@ -381,6 +411,7 @@ static enum ts_err
 decide(const struct ts_keyring *ring, const char *key, size_t key_bytes, unsigned scope)
 {
     uint8_t digests[TS_KEY_N_HASH_KINDS][TS_KEY_HASH_BYTES];
+    const int64_t now = now_ns();
     bool is_known = false;
     unsigned scopes = 0;
 
@@ -392,7 +423,9 @@ decide(const struct ts_keyring *ring, const char *key, size_t key_bytes, unsigne
         ts_key_hash((enum ts_key_hash_kind)kind, key, digests[kind]);
     for (size_t i = 0; i < ring->n_hashes; i++) {
         const struct ts_key_hash *hash = &ring->hashes[i];
-        const bool is_it = sodium_memcmp(digests[hash->kind], hash->bytes, TS_KEY_HASH_BYTES) == 0;
+        const bool is_same =
+            sodium_memcmp(digests[hash->kind], hash->bytes, TS_KEY_HASH_BYTES) == 0;
+        const bool is_it = is_same & (now < hash->expires_ns);
 
         is_known |= is_it;
         scopes |= hash->scopes & (0u - (unsigned)is_it);

@@ -9,9 +9,10 @@
  * Threads    All calls but ts_keyring_close() from any thread and any process.
  * Errors     Never a key or a hash in a text. What a check answers has exactly the table's text,
  *            fit for a client; why a file could not be read is told by ts_keyring_trouble().
+ * Units      Times are Unix nanoseconds; the file has whole seconds.
  * Source     Layout and hash of imported keys: ts-store's keys.json. Ours adds "scopes" and
- *            hashes with BLAKE2b ("blake2b:<64 hex>"); a bare 64-digit hash is their SHA-256.
- *            Fields of others are kept when a file is edited.
+ *            "expires_at" and hashes with BLAKE2b ("blake2b:<64 hex>"); a bare 64-digit hash is
+ *            their SHA-256. Fields of others are kept when a file is edited.
  */
 #ifndef TS_KEYS_H
 #define TS_KEYS_H
@@ -20,12 +21,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define TS_KEY_TEXT_BYTES 45  /* "tsstore_", a UUID, NUL */
 #define TS_KEY_ID_BYTES 9     /* 8 characters, NUL */
 #define TS_KEY_NOTE_BYTES 128 /* with NUL */
 #define TS_KEYS_MAX 1024      /* keys of one store */
 #define TS_KEYS_FILE "keys.json"
+#define TS_KEY_NEVER INT64_MAX /* when a key expires that does not */
 
 enum { TS_SCOPE_READ = 1, TS_SCOPE_WRITE = 2, TS_SCOPE_DELETE = 4, TS_SCOPE_ALL = 7 };
 
@@ -34,6 +37,14 @@ struct ts_key_info {
     char created_at[40];          /* RFC 3339 with nanoseconds, as the file has it */
     char note[TS_KEY_NOTE_BYTES]; /* cut at a character if the file has a longer one */
     unsigned scopes;
+    int64_t expires_ns; /* TS_KEY_NEVER: it does not */
+};
+
+/* What a new key may do, until when, and what people read about it. */
+struct ts_key_terms {
+    const char *note; /* borrowed; UTF-8 of up to 127 bytes */
+    unsigned scopes;
+    int64_t expires_ns; /* cut to whole seconds; from then on it is no key any more */
 };
 
 /* Adds a key with all scopes, to a new keys.json if there is none. The text is `out_key`'s only
@@ -43,7 +54,12 @@ struct ts_key_info {
 enum ts_err ts_keys_create(const char *store_dir, const char *store_name, const char *note,
                            char out_key[TS_KEY_TEXT_BYTES]) TS_MUST_USE;
 
-/* The same for chosen scopes; none or unknown ones are TS_E_PARAM. */
+/* The same on chosen terms; no scope, an unknown one or a time that is over are TS_E_PARAM. */
+enum ts_err ts_keys_add(const char *store_dir, const char *store_name,
+                        const struct ts_key_terms *terms,
+                        char out_key[TS_KEY_TEXT_BYTES]) TS_MUST_USE;
+
+/* The same for chosen scopes. */
 enum ts_err ts_keys_create_scoped(const char *store_dir, const char *store_name, const char *note,
                                   unsigned scopes, char out_key[TS_KEY_TEXT_BYTES]) TS_MUST_USE;
 
@@ -76,8 +92,8 @@ void ts_keyring_close(struct ts_keyring *ring);
 /* Whether the key may do all of `scope` now. One stat() per call, and the file is read again when
  * it changed, so that a new key holds, and a revoked one stops, with the next call. While the file
  * is missing or unreadable nobody gets in; nothing remembered is used. In this order:
- * TS_E_KEY_MISSING, TS_E_KEY_FORMAT, TS_E_KEY_STORE, TS_E_KEY_INVALID, TS_E_SCOPE. The time taken
- * does not tell how much of a hash matched, nor which key. */
+ * TS_E_KEY_MISSING, TS_E_KEY_FORMAT, TS_E_KEY_STORE, TS_E_KEY_INVALID (an expired key, too),
+ * TS_E_SCOPE. The time taken does not tell how much of a hash matched, nor which key. */
 enum ts_err ts_keyring_check(struct ts_keyring *ring, const char *key, size_t key_bytes,
                              unsigned scope) TS_MUST_USE;
 

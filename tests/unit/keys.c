@@ -281,6 +281,70 @@ Test(keys, a_key_may_do_what_its_scopes_say)
     ts_keyring_close(ring);
 }
 
+#define SECOND_NS INT64_C(1000000000)
+
+static int64_t
+clock_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+Test(keys, an_expired_key_is_an_invalid_one)
+{
+    struct ts_key_terms terms = {.note = "short", .scopes = TS_SCOPE_READ};
+    char key[TS_KEY_TEXT_BYTES], other[TS_KEY_TEXT_BYTES];
+    struct ts_key_info *infos = NULL;
+    struct ts_keyring *ring = NULL;
+    size_t n = 0;
+    int64_t end_ns;
+
+    create(other);
+    /* The file has whole seconds: one to two of them are left. */
+    terms.expires_ns = clock_now_ns() + 2 * SECOND_NS;
+    cr_assert_eq(ts_keys_add(dir, "boiler", &terms, key), TS_OK, "%s", ts_error_text());
+    cr_assert_eq(ts_keys_list(dir, &infos, &n), TS_OK);
+    end_ns = infos[1].expires_ns;
+    cr_expect_eq(infos[0].expires_ns, TS_KEY_NEVER);
+    cr_expect_eq(end_ns, terms.expires_ns - terms.expires_ns % SECOND_NS);
+    free(infos);
+    cr_assert_eq(ts_keyring_open(dir, &ring), TS_OK);
+    for (;;) {
+        const enum ts_err err = check(ring, key);
+        const int64_t now_ns = clock_now_ns();
+
+        if (err != TS_OK) {
+            cr_expect_eq(err, TS_E_KEY_INVALID);
+            cr_expect_str_eq(ts_error_text(), "invalid API key");
+            cr_expect_geq(now_ns, end_ns);
+            break;
+        }
+        cr_assert_lt(now_ns, end_ns + 5 * SECOND_NS, "it never expires");
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    cr_expect_eq(ts_keyring_check(ring, key, strlen(key), TS_SCOPE_WRITE), TS_E_KEY_INVALID,
+                 "its scopes are nobody's business any more");
+    cr_expect_eq(check(ring, other), TS_OK);
+    ts_keyring_close(ring);
+}
+
+Test(keys, a_key_cannot_be_made_for_the_past)
+{
+    const int64_t now_ns = clock_now_ns();
+    const int64_t times[] = {0, -1, INT64_MIN, 1, now_ns - SECOND_NS, now_ns};
+    struct ts_key_terms terms = {.note = "", .scopes = TS_SCOPE_ALL};
+    char key[TS_KEY_TEXT_BYTES] = "untouched";
+
+    for (size_t i = 0; i < COUNTOF(times); i++) {
+        terms.expires_ns = times[i];
+        cr_expect_eq(ts_keys_add(dir, "boiler", &terms, key), TS_E_PARAM, "%zu", i);
+    }
+    cr_expect_str_eq(key, "untouched");
+    cr_expect_eq(count_keys(), 0);
+}
+
 /* SHA-256 of ANY_KEY, as the original would write it. */
 #define ANY_KEY_SHA256 "0e2b31df5ad41aa9b08cb55155da61f9b37ccb357afa4d9cb94625ec471e42f8"
 
@@ -335,6 +399,21 @@ static const char *const damaged[] = {
     ENTRY("00000000", ANY_KEY_SHA256, ",\"scopes\":\"all\""),
     ENTRY("00000000", ANY_KEY_SHA256, ",\"scopes\":null"),
     ENTRY("00000000", ANY_KEY_SHA256, ",\"scopes\":[1]"),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":null"),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":1767225600"),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"never\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-03-01\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-03-01T08:00:00\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-03-01T08:00:00Zx\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-03-01T08:00:00.Z\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-03-01T08:00:00+01:00\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-02-30T08:00:00Z\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-03-01T24:00:00Z\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-3-01T08:00:00Z\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2026-03-01 08:00:00Z\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"+026-03-01T08:00:00Z\""),
+    ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"1969-12-31T23:59:59Z\""),
     "{\"keys\":[{\"id\":\"00000000\",\"hash\":\"" ANY_KEY_SHA256 "\"},{\"id\":1}]}",
     "{\"hash\":\"" ANY_KEY_SHA256 "\" oops",
 };
@@ -375,6 +454,14 @@ Test(keys, odd_but_honest_files_are_taken)
         {ENTRY("00000000", ANY_KEY_SHA256, ",\"scopes\":[]"), TS_E_SCOPE, TS_E_SCOPE},
         {ENTRY("00000000", ANY_KEY_SHA256, ",\"scopes\":[\"read\"]"), TS_OK, TS_E_SCOPE},
         {ENTRY("00000000", ANY_KEY_SHA256, ",\"scopes\":[\"fly\",\"write\"]"), TS_E_SCOPE, TS_OK},
+        {ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2999-12-31T23:59:59Z\""), TS_OK,
+         TS_OK},
+        {ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2200-01-01T00:00:00.123456789Z\""),
+         TS_OK, TS_OK},
+        {ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"1970-01-01T00:00:00Z\""),
+         TS_E_KEY_INVALID, TS_E_KEY_INVALID},
+        {ENTRY("00000000", ANY_KEY_SHA256, ",\"expires_at\":\"2020-02-29T12:00:00Z\""),
+         TS_E_KEY_INVALID, TS_E_KEY_INVALID},
     };
     struct ts_keyring *ring = NULL;
 
