@@ -34,10 +34,12 @@
  *   store.index_block_size    -                        4096
  *   limits.max_line_bytes     -                        1048576       of the Unix socket
  *   limits.max_body_bytes     -                        67108864      of an HTTP request
- *   limits.max_connections    -                        1024          HTTP, WebSocket included
+ *   limits.max_connections    -                        256           HTTP, WebSocket included; each
+ *                                                                    costs a parked thread
  *   limits.max_feeders        -                        1024          Unix socket
  *   limits.auth_timeout_ms    -                        10000         first line of a feeder
  *   log.level                 TSSTORE_LOG_LEVEL        info
+ *   log.format                TSSTORE_LOG_FORMAT       text          or json
  */
 #ifndef TS_CONFIG_H
 #define TS_CONFIG_H
@@ -86,6 +88,7 @@ struct ts_config {
     uint32_t max_connections, max_feeders, auth_timeout_ms;
 
     enum ts_log_level log_level;
+    enum ts_log_format log_format;
 
     char file[TS_CONFIG_PATH_BYTES];               /* the config file that was read; "": none */
     char last_socket_path[TS_CONFIG_SOCKET_BYTES]; /* the last that was not "": run_dir's origin */

@@ -8,6 +8,7 @@
 
 static const char *const modes[] = {"release", "debug", NULL};
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const log_formats[] = {"text", "json", NULL};
 
 #define FIELD(name)                                                                                \
     .off = offsetof(struct ts_config, name), .bytes = sizeof((struct ts_config *)0)->name
@@ -48,13 +49,15 @@ const struct ts_config_row ts_config_rows[TS_ROW_N] = {
     [TS_ROW_MAX_BODY] = {"limits.max_body_bytes", NULL,
                          NUMBER(max_body_bytes, 64, UINT64_C(1) << 32), .fallback = "67108864"},
     [TS_ROW_MAX_CONNECTIONS] = {"limits.max_connections", NULL, NUMBER(max_connections, 1, 10000),
-                                .fallback = "1024"},
+                                .fallback = "256"},
     [TS_ROW_MAX_FEEDERS] = {"limits.max_feeders", NULL, NUMBER(max_feeders, 1, 100000),
                             .fallback = "1024"},
     [TS_ROW_AUTH_TIMEOUT] = {"limits.auth_timeout_ms", NULL, NUMBER(auth_timeout_ms, 10, 3600000),
                              .fallback = "10000"},
     [TS_ROW_LOG_LEVEL] = {"log.level", "TSSTORE_LOG_LEVEL", CHOICE(log_level, log_levels),
                           .fallback = "info"},
+    [TS_ROW_LOG_FORMAT] = {"log.format", "TSSTORE_LOG_FORMAT", CHOICE(log_format, log_formats),
+                           .fallback = "text"},
     [TS_ROW_HTTP] = {"server.http", NULL, .kind = TS_KIND_ADDRESS, .host_row = TS_ROW_HOST},
     [TS_ROW_INGEST_HTTP] = {"server.ingest_http", "TSSTORE_INGEST_HTTP", .kind = TS_KIND_ADDRESS,
                             .host_row = TS_ROW_INGEST_HOST, .flags = TS_ROW_MAY_BE_OFF},

@@ -36,6 +36,7 @@ enum ts_config_row_id {
     TS_ROW_MAX_FEEDERS,
     TS_ROW_AUTH_TIMEOUT,
     TS_ROW_LOG_LEVEL,
+    TS_ROW_LOG_FORMAT,
     TS_ROW_N_VALUES, /* the rows from here on set two others */
     TS_ROW_HTTP = TS_ROW_N_VALUES,
     TS_ROW_INGEST_HTTP,

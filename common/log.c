@@ -1,6 +1,8 @@
 /* log.c - makes a line on the stack, escapes it, writes it once. */
 #include "common/log.h"
 
+#include "common/text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -28,6 +30,7 @@ static const struct {
 static const char *program_name = "tsstore";
 static bool is_journal;
 static _Atomic int current_level = TS_LOG_INFO;
+static _Atomic int current_format = TS_LOG_TEXT;
 
 /* Somebody may have redirected standard error after systemd set the variable: believe it only if
  * it names the very file that descriptor 2 is. */
@@ -61,6 +64,12 @@ ts_log_set_level(enum ts_log_level level)
     atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
 }
 
+void
+ts_log_set_format(enum ts_log_format format)
+{
+    atomic_store_explicit(&current_format, (int)format, memory_order_relaxed);
+}
+
 bool
 ts_log_is_on(enum ts_log_level level)
 {
@@ -74,27 +83,34 @@ ts_log_level_name(enum ts_log_level level)
 }
 
 static size_t
-add_prefix(char *line, size_t capacity, enum ts_log_level level)
+add_prefix(char *line, size_t capacity, enum ts_log_level level, bool is_json)
 {
     struct timespec now;
+    char time[96];
+    size_t used = 0;
     struct tm utc;
     int n;
 
     if (is_journal)
-        return (size_t)snprintf(line, capacity, "<%d>", levels[level].priority);
+        used = (size_t)snprintf(line, capacity, "<%d>", levels[level].priority);
+    if (is_journal && !is_json)
+        return used;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    n = snprintf(line, capacity,
-                 "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %.64s: ", utc.tm_year + 1900,
-                 utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                 now.tv_nsec / 1000000, levels[level].name, program_name);
-    return (size_t)n;
+    snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900,
+             utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+             now.tv_nsec / 1000000);
+    n = snprintf(line + used, capacity - used,
+                 is_json ? "{\"time\":\"%s\",\"level\":\"%s\",\"program\":\"%.64s\",\"message\":\""
+                         : "%s %s %.64s: ",
+                 time, levels[level].name, program_name);
+    return used + (size_t)n;
 }
 
 /* How `text` begins in a line: its own bytes, or an escape if a terminal or a reader of lines
  * would act on them. C1 controls are two bytes in UTF-8. Returns the bytes of text used up. */
 static size_t
-escape(const char *text, char out[8])
+escape_text(const char *text, char out[8])
 {
     const unsigned char c = (unsigned char)text[0];
     const unsigned char next = c != 0 ? (unsigned char)text[1] : 0;
@@ -112,16 +128,40 @@ escape(const char *text, char out[8])
     return 1;
 }
 
+/* The same in a JSON string. What is no UTF-8 becomes U+FFFD. */
+static size_t
+escape_json(const char *text, char out[8])
+{
+    const unsigned char c = (unsigned char)text[0];
+    const size_t n = ts_utf8_sequence_bytes(text, strnlen(text, 4));
+
+    if (c == 0xc2 && n == 2 && (unsigned char)text[1] <= 0x9f) {
+        snprintf(out, 8, "\\u00%02x", (unsigned char)text[1]);
+        return 2;
+    }
+    if (c == '"' || c == '\\')
+        out[0] = '\\', out[1] = (char)c, out[2] = '\0';
+    else if (c == '\n')
+        memcpy(out, "\\n", 3);
+    else if (c < 0x20 || c == 0x7f)
+        snprintf(out, 8, "\\u00%02x", c);
+    else if (n == 0)
+        memcpy(out, "\\ufffd", 7);
+    else
+        memcpy(out, text, n), out[n] = '\0';
+    return n == 0 ? 1 : n;
+}
+
 /* Appends the escaped text at line + used, at most up to `capacity`; returns the end. What does
  * not fit is replaced by "...", behind a whole character. */
 static size_t
-add_escaped(char *line, size_t used, size_t capacity, const char *text)
+add_escaped(char *line, size_t used, size_t capacity, const char *text, bool is_json)
 {
     const size_t start = used;
     char piece[8];
 
     while (*text != '\0') {
-        const size_t taken = escape(text, piece);
+        const size_t taken = is_json ? escape_json(text, piece) : escape_text(text, piece);
         const size_t n = strlen(piece);
 
         if (used + n + 3 > capacity) {
@@ -140,6 +180,7 @@ add_escaped(char *line, size_t used, size_t capacity, const char *text)
 void
 ts_log(enum ts_log_level level, const char *format, ...)
 {
+    const bool is_json = atomic_load_explicit(&current_format, memory_order_relaxed) == TS_LOG_JSON;
     const int saved_errno = errno;
     char text[TS_LOG_LINE_BYTES];
     char line[TS_LOG_LINE_BYTES];
@@ -158,8 +199,10 @@ ts_log(enum ts_log_level level, const char *format, ...)
     for (used = strlen(text); used > 0 && text[used - 1] == '\n'; used--)
         text[used - 1] = '\0';
 
-    used = add_prefix(line, sizeof line, level);
-    used = add_escaped(line, used, sizeof line - 1, text);
+    used = add_prefix(line, sizeof line, level, is_json);
+    used = add_escaped(line, used, sizeof line - 3, text, is_json);
+    if (is_json)
+        line[used++] = '"', line[used++] = '}';
     line[used++] = '\n';
     do
         written = write(STDERR_FILENO, line, used);

@@ -8,8 +8,10 @@
  * Errors     None: a line that can't be written is dropped. errno is kept.
  * Units      UTC, milliseconds.
  *
- * A line is "2026-03-01T08:00:00.123Z warning ingestd: text". If standard error is the journal
- * (JOURNAL_STREAM names it), it is "<4>text": the journal adds the rest.
+ * A line is "2026-03-01T08:00:00.123Z warning ingestd: text", or if so wished
+ * {"time":"2026-03-01T08:00:00.123Z","level":"warning","program":"ingestd","message":"text"}.
+ * If standard error is the journal (JOURNAL_STREAM names it), it is "<4>text", or "<4>{…}": the
+ * journal adds the rest.
  */
 #ifndef TS_LOG_H
 #define TS_LOG_H
@@ -22,12 +24,17 @@
 
 enum ts_log_level { TS_LOG_ERROR, TS_LOG_WARNING, TS_LOG_INFO, TS_LOG_DEBUG };
 
+enum ts_log_format { TS_LOG_TEXT, TS_LOG_JSON };
+
 /* `program` is borrowed for ever; lines above `level` are dropped. Before this call: "tsstore",
  * TS_LOG_INFO. */
 void ts_log_init(const char *program, enum ts_log_level level);
 
 /* Changes the level, for a reload. */
 void ts_log_set_level(enum ts_log_level level);
+
+/* Changes the form of lines; text before the first call. */
+void ts_log_set_format(enum ts_log_format format);
 
 /* True if a line of this level would be written: to spare the work of making its text. */
 bool ts_log_is_on(enum ts_log_level level);

@@ -9,7 +9,7 @@
 #define OPEN_BYTES_MAX 65536u /* beyond this zstd gains little and a reader copies more */
 #define OPEN_BYTES_MIN 512u
 #define EXTENT_BYTES_SMALL 256u /* headers alone are a sixth of this */
-#define OPEN_RING_PART 16u /* an open block is at most this part of the ring */
+#define OPEN_RING_PART 16u      /* an open block is at most this part of the ring */
 #define RECORD_BYTES_MAX (UINT64_C(0xffffffff) - 4096)
 
 static const char *const type_names[] = {"binary", "text", "json", "schema"};
@@ -159,8 +159,7 @@ ts_geometry_of(const struct ts_options *options, struct ts_geometry *out_geometr
     while (g.open_bytes > OPEN_BYTES_MIN && g.open_bytes > g.ring_bytes / OPEN_RING_PART)
         g.open_bytes /= 2;
     g.open_shift = log2_of(g.open_bytes);
-    g.block_bytes_limit =
-        g.ring_bytes / 4 < UINT32_MAX ? (uint32_t)(g.ring_bytes / 4) : UINT32_MAX;
+    g.block_bytes_limit = g.ring_bytes / 4 < UINT32_MAX ? (uint32_t)(g.ring_bytes / 4) : UINT32_MAX;
     g.head_bytes = sizeof(struct ts_head) + (uint64_t)TS_HEAD_SLOTS * g.open_bytes;
 
     /* Compression makes extents small: provide for one thirty-second of an open block each, or what
@@ -178,8 +177,7 @@ ts_geometry_of(const struct ts_options *options, struct ts_geometry *out_geometr
     g.n_index = g.index_bytes / sizeof(struct ts_index_entry);
 
     /* One record alone: header, its columns padded with the body, a delete map of 8. */
-    g.max_record_bytes =
-        g.ring_bytes - sizeof(struct ts_extent) - 8 - TS_EXTENT_RECORD_BYTES;
+    g.max_record_bytes = g.ring_bytes - sizeof(struct ts_extent) - 8 - TS_EXTENT_RECORD_BYTES;
     if (g.max_record_bytes > RECORD_BYTES_MAX)
         g.max_record_bytes = RECORD_BYTES_MAX;
     *out_geometry = g;

@@ -12,11 +12,11 @@
 
 struct ts_geometry {
     uint64_t ring_bytes;
-    uint64_t n_index;      /* entries of index.tsdb */
-    uint64_t index_bytes;  /* of index.tsdb */
-    uint64_t head_bytes;   /* of head.tsdb */
+    uint64_t n_index;     /* entries of index.tsdb */
+    uint64_t index_bytes; /* of index.tsdb */
+    uint64_t head_bytes;  /* of head.tsdb */
     uint64_t max_record_bytes;
-    uint32_t open_bytes;   /* of one open block */
+    uint32_t open_bytes;        /* of one open block */
     uint32_t block_bytes_limit; /* an open block is closed before its raw extent gets larger */
     uint8_t open_shift, block_shift, index_shift;
 };

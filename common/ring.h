@@ -24,8 +24,8 @@ struct ts_ring {
     uint64_t seed;
     uint64_t tail_seq, tail_pos;
     uint64_t sealed_seq, head_pos;
-    uint64_t next_no;      /* behind the last sealed record */
-    int64_t high_time_ns;  /* greatest sealed time */
+    uint64_t next_no;     /* behind the last sealed record */
+    int64_t high_time_ns; /* greatest sealed time */
 };
 
 /* Gives up every block before `new_tail_seq`; their bytes may be reused on return. */

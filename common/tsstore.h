@@ -60,9 +60,9 @@ enum ts_codec { TS_CODEC_NONE, TS_CODEC_ZSTD };
 enum ts_order { TS_ORDER_STRICT, TS_ORDER_SERIES, TS_ORDER_ANY };
 enum ts_duplicates { TS_DUPLICATES_LAST, TS_DUPLICATES_FIRST, TS_DUPLICATES_KEEP };
 
-#define TS_SYNC_EACH 0u           /* durable before it is acknowledged */
-#define TS_SYNC_NONE UINT32_MAX   /* when the kernel likes */
-#define TS_SYNC_DEFAULT_MS 1000u  /* any other number: every so many milliseconds */
+#define TS_SYNC_EACH 0u          /* durable before it is acknowledged */
+#define TS_SYNC_NONE UINT32_MAX  /* when the kernel likes */
+#define TS_SYNC_DEFAULT_MS 1000u /* any other number: every so many milliseconds */
 
 /* What is decided at creation and never changes. */
 struct ts_options {
@@ -236,7 +236,7 @@ struct ts_stats {
     uint64_t durable_no;                    /* as of the last sync that the files tell of */
     uint64_t ring_bytes, ring_used_bytes;
     uint64_t n_sealed_blocks; /* blocks in the ring */
-    uint64_t file_bytes; /* of all fixed-size files of the store */
+    uint64_t file_bytes;      /* of all fixed-size files of the store */
     uint32_t head_block, tail_block, write_offset, active_blocks; /* informative */
 };
 TS_EXPORT enum ts_err ts_view_stats(struct ts_view *view, struct ts_stats *out) TS_MUST_USE;
@@ -247,26 +247,26 @@ struct ts_cursor;
 
 /* What a cursor walks. Zero it, then set what matters. All bounds are inclusive. */
 struct ts_range {
-    bool by_number;            /* from_no/to_no instead of from_time_ns/to_time_ns */
-    bool backward;             /* newest first */
-    bool follow;               /* forward only: at TS_STEP_END more may come; call next again */
-    bool has_from, has_to;     /* a missing bound is open */
+    bool by_number;        /* from_no/to_no instead of from_time_ns/to_time_ns */
+    bool backward;         /* newest first */
+    bool follow;           /* forward only: at TS_STEP_END more may come; call next again */
+    bool has_from, has_to; /* a missing bound is open */
     int64_t from_time_ns, to_time_ns;
     uint64_t from_no, to_no;
-    uint64_t limit;            /* records; 0: no limit */
-    const char *filter;        /* borrowed until the cursor is closed; stored bytes contain this */
-    size_t filter_bytes;       /* 0: no filter */
-    bool filter_fold;          /* without regard to case (Unicode simple folding) */
+    uint64_t limit;      /* records; 0: no limit */
+    const char *filter;  /* borrowed until the cursor is closed; stored bytes contain this */
+    size_t filter_bytes; /* 0: no filter */
+    bool filter_fold;    /* without regard to case (Unicode simple folding) */
 };
 
 enum ts_step {
-    TS_STEP_RECORD, /* *out_record is set */
-    TS_STEP_GAP,    /* *out_gap is set: these records were overwritten before they were read */
+    TS_STEP_RECORD,  /* *out_record is set */
+    TS_STEP_GAP,     /* *out_gap is set: these records were overwritten before they were read */
     TS_STEP_DAMAGED, /* *out_gap is set: these records' bytes fail their checksum;
                       * ts_error_text() names file and offset */
-    TS_STEP_RESET,  /* the store was reset: the cursor goes on at the new beginning */
-    TS_STEP_END,    /* nothing more; with `follow`: for now */
-    TS_STEP_GONE    /* the store was dropped */
+    TS_STEP_RESET,   /* the store was reset: the cursor goes on at the new beginning */
+    TS_STEP_END,     /* nothing more; with `follow`: for now */
+    TS_STEP_GONE     /* the store was dropped */
 };
 
 struct ts_record {
@@ -274,8 +274,8 @@ struct ts_record {
     int64_t time_ns;
     const uint8_t *data; /* view into the cursor: valid until its next call */
     size_t bytes;
-    uint32_t block_num;  /* informative */
-    uint32_t series_no;  /* 0 in stores that are not keyed */
+    uint32_t block_num; /* informative */
+    uint32_t series_no; /* 0 in stores that are not keyed */
 };
 
 struct ts_gap {

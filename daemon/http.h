@@ -68,9 +68,12 @@ struct http_options {
     size_t n_routes;
     void *ctx;
     void (*log)(const char *text); /* what civetweb has to say; may be NULL */
+    /* Both: HTTPS, on the same port. "" is as NULL. Borrowed during the start only. */
+    const char *tls_cert_file, *tls_key_file;
 };
 
-/* Listens and serves. TS_E_CONFIG for an address that is none; TS_E_IO when it cannot listen. */
+/* Listens and serves. TS_E_CONFIG for an address that is none, or when TLS is asked for and not
+ * possible; TS_E_IO when it cannot listen. */
 enum ts_err http_server_start(const struct http_options *options,
                               struct http_server **out_server) TS_MUST_USE;
 
@@ -79,6 +82,14 @@ uint16_t http_server_port(const struct http_server *server);
 
 /* Connections now open. */
 unsigned http_server_connections(const struct http_server *server);
+
+/* New connections get this certificate; those there are keep theirs. TS_E_CONFIG, and nothing
+ * changed, if the files cannot be used, or if the server was started without TLS. */
+enum ts_err http_server_load_tls(struct http_server *server, const char *cert_file,
+                                 const char *key_file) TS_MUST_USE;
+
+/* What the server counted, as figures for Prometheus. */
+void http_server_metrics(const struct http_server *server, struct ts_text *out);
 
 /* Ends all connections and waits for their handlers and hooks. Accepts NULL. */
 void http_server_stop(struct http_server *server);
@@ -98,6 +109,13 @@ bool http_query(struct http_request *req, const char *name, struct ts_span *out)
 
 /* As http_query(), true only if the value is exactly `want`. */
 bool http_query_is(struct http_request *req, const char *name, const char *want);
+
+/* What X-Request-Id of the answer says: the client's own if it is 1 to 64 bytes of A-Z a-z 0-9 and
+ * "._:/+=@-", else one made here. */
+const char *http_request_id(const struct http_request *req);
+
+/* The server that the request came to. */
+const struct http_server *http_server_of(const struct http_request *req);
 
 /* First header of that name, whatever its case; NULL if missing. */
 const char *http_header(const struct http_request *req, const char *name);
@@ -120,8 +138,13 @@ void http_add_answer_header(struct http_request *req, const char *name, const ch
 void http_answer(struct http_request *req, int status, const char *content_type, const void *body,
                  size_t bytes);
 
-/* {"error":"<text>","code":"<name>"} with the status of `err`; 503 gets Retry-After: 1. */
+/* {"error":"<text>","code":"<name>"} with the status of `err`; 503 gets Retry-After: 1. A wrong key
+ * is counted, see http_key_failed(). */
 void http_answer_error(struct http_request *req, enum ts_err err);
+
+/* Another key of this peer turned out to be wrong. False if it may be told so; true if that was one
+ * too many lately: then it was answered 429 here. */
+bool http_key_failed(struct http_request *req);
 
 /* The answer's body, to be appended to (never cleared) and then sent by http_send(). It is a
  * buffer of the thread: no allocation once it has grown. */

@@ -4,6 +4,8 @@
  * head is written right before it when its length is known. So neither is copied together. */
 #include "daemon/http_internal.h"
 
+#include "common/log.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -12,38 +14,10 @@
 #define MAX_CONTENT_TYPE_BYTES 256
 #define WRITE_BYTES ((size_t)16 << 20) /* at most, in one call of civetweb, which counts in int */
 
-struct reason {
-    int status;
-    const char *text;
-};
-
-static const struct reason reasons[] = {
-    {200, "OK"},
-    {201, "Created"},
-    {204, "No Content"},
-    {301, "Moved Permanently"},
-    {307, "Temporary Redirect"},
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {408, "Request Timeout"},
-    {409, "Conflict"},
-    {413, "Payload Too Large"},
-    {426, "Upgrade Required"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {504, "Gateway Timeout"},
-    {507, "Insufficient Storage"},
-};
-
 static const char cors_rest[] =
     "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
     "Access-Control-Allow-Headers: Origin, Content-Type, Accept, X-API-Key, Authorization, "
-    "X-Admin-Key\r\n"
+    "X-Admin-Key, Idempotency-Key, X-Request-Id\r\n"
     "Access-Control-Allow-Credentials: true\r\n"
     "Access-Control-Max-Age: 86400\r\n";
 
@@ -52,15 +26,6 @@ struct head {
     char at[HTTP_HEAD_ROOM];
     size_t bytes;
 };
-
-static const char *
-reason_of(int status)
-{
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
-        if (reasons[i].status == status)
-            return reasons[i].text;
-    return "Status";
-}
 
 static void
 head_add(struct head *head, const char *text, size_t bytes)
@@ -106,6 +71,8 @@ http_request_write(struct http_request *req, const void *data, size_t bytes)
         if (sent < 0 || (size_t)sent != piece) {
             req->is_dead = true;
             mg_disable_connection_keep_alive(req->conn);
+        } else {
+            req->answer_bytes += piece;
         }
         at += piece;
         bytes -= piece;
@@ -192,11 +159,12 @@ compose_head(struct http_request *req, int status, const char *content_type,
              enum body_length length, uint64_t bytes, struct head *head)
 {
     head->bytes = 0;
+    req->status = status;
     decide_keep_alive(req);
     head_puts(head, "HTTP/1.1 ");
     head_number(head, (uint64_t)status);
     head_puts(head, " ");
-    head_puts(head, reason_of(status));
+    head_puts(head, http_status_text(status));
     head_puts(head, "\r\n");
     if (content_type != NULL && strlen(content_type) <= MAX_CONTENT_TYPE_BYTES &&
         !has_control_byte(content_type)) {
@@ -214,6 +182,9 @@ compose_head(struct http_request *req, int status, const char *content_type,
     add_date(req, head);
     add_cors(req, head);
     add_connection(req, head);
+    head_puts(head, "X-Request-Id: ");
+    head_puts(head, req->id);
+    head_puts(head, "\r\n");
     head_add(head, req->added, req->added_bytes);
     head_puts(head, "\r\n");
 }
@@ -372,6 +343,38 @@ http_answer_bare(struct http_request *req, int status)
     req->state = HTTP_ANSWERED;
 }
 
+static bool
+is_wrong_key(enum ts_err err)
+{
+    return err == TS_E_KEY_FORMAT || err == TS_E_KEY_STORE || err == TS_E_KEY_INVALID ||
+           err == TS_E_ADMIN_INVALID;
+}
+
+bool
+http_key_failed(struct http_request *req)
+{
+    const char *address = req->info->remote_addr;
+    struct timespec now;
+    char seconds[16];
+    bool is_first;
+    unsigned wait_s;
+
+    if (req->state != HTTP_UNANSWERED)
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    wait_s = peer_limit_failed(&req->server->key_failures, address,
+                               now.tv_sec * INT64_C(1000000000) + now.tv_nsec, &is_first);
+    if (is_first)
+        ts_log(TS_LOG_WARNING, "http: %s shows too many wrong keys: they are answered 429 for %u s",
+               address, wait_s);
+    if (wait_s == 0)
+        return false;
+    snprintf(seconds, sizeof seconds, "%u", wait_s);
+    http_add_answer_header(req, "Retry-After", seconds);
+    http_answer_error(req, TS_FAIL_PLAIN(TS_E_RATE_LIMITED));
+    return true;
+}
+
 void
 http_answer_error(struct http_request *req, enum ts_err err)
 {
@@ -379,7 +382,7 @@ http_answer_error(struct http_request *req, enum ts_err err)
     const char *text = ts_error_text();
     struct ts_text *out = http_out(req);
 
-    if (req->state != HTTP_UNANSWERED)
+    if (req->state != HTTP_UNANSWERED || (is_wrong_key(err) && http_key_failed(req)))
         return;
     if (text[0] == '\0')
         text = ts_error_default_text(err);

@@ -11,7 +11,10 @@
 #define DAEMON_HTTP_INTERNAL_H
 
 #include "daemon/http.h"
+#include "daemon/http_metrics.h"
 #include "daemon/http_path.h"
+#include "daemon/peer_limit.h"
+#include "daemon/tls.h"
 
 #include <civetweb.h>
 #include <netinet/in.h>
@@ -20,10 +23,11 @@
 
 #define HTTP_MAX_HEAD_BYTES 16384 /* request line and headers; civetweb's own buffer */
 #define HTTP_ARENA_BYTES (HTTP_MAX_HEAD_BYTES + 4 * HTTP_MAX_QUERY + 64)
-#define HTTP_HEAD_ROOM 4096      /* in front of a body, for head or chunk size */
-#define HTTP_ADDED_BYTES 2560    /* headers that a handler added */
-#define HTTP_KEEP_BYTES 262144   /* a thread's buffer larger than this is given back */
-#define HTTP_SPARE_THREADS 16    /* to answer 503 on connections beyond the limit */
+#define HTTP_HEAD_ROOM 4096    /* in front of a body, for head or chunk size */
+#define HTTP_ADDED_BYTES 2560  /* headers that a handler added */
+#define HTTP_KEEP_BYTES 262144 /* a thread's buffer larger than this is given back */
+#define HTTP_SPARE_THREADS 16  /* to answer 503 on connections beyond the limit */
+#define HTTP_ID_BYTES 64
 #define HTTP_DISCARD_BYTES 65536 /* an unread body up to this is skipped to keep the connection */
 
 enum http_answer_state { HTTP_UNANSWERED, HTTP_STREAMING, HTTP_ANSWERED, HTTP_UPGRADED };
@@ -45,6 +49,9 @@ struct http_request {
     bool closes;                    /* the connection ends with this answer */
     bool is_dead;                   /* a write failed */
     enum http_answer_state state;
+    int status;            /* of the answer; 0: none yet */
+    uint64_t answer_bytes; /* that were sent */
+    char id[HTTP_ID_BYTES + 1];
     char added[HTTP_ADDED_BYTES]; /* "Name: value\r\n"... */
     size_t added_bytes;
 };
@@ -55,6 +62,7 @@ struct http_thread {
     struct ts_text body; /* of the request */
     time_t date_s;       /* what `date` says */
     char date[40];       /* "Date: …\r\n" */
+    uint64_t id_state;   /* what the next made request id is made of; random at first */
     char arena[HTTP_ARENA_BYTES];
 };
 
@@ -64,6 +72,7 @@ struct http_worker {
 };
 
 struct http_socket {
+    struct http_server *server;            /* borrowed */
     struct mg_connection *conn;            /* borrowed */
     const struct http_socket_hooks *hooks; /* borrowed */
     void *arg;                             /* the accepting handler's */
@@ -76,6 +85,9 @@ struct http_server {
     struct in_addr address; /* to reach it */
     uint16_t port;
     atomic_uint n_connections; /* civetweb's workers raise and lower it */
+    struct http_metrics metrics;
+    struct tls *tls; /* owned; NULL: plain HTTP */
+    struct peer_limit key_failures;
 };
 
 /* Sends all of it or marks the request dead; a short count means that the peer is gone. */
@@ -88,6 +100,9 @@ void http_answer_bare(struct http_request *req, int status);
 int http_socket_connect(const struct mg_connection *conn, void *arg);
 void http_socket_ready(struct mg_connection *conn, void *arg);
 int http_socket_data(struct mg_connection *conn, int bits, char *data, size_t bytes, void *arg);
+
+/* The socket that a connection became; NULL if it did not. */
+struct http_socket *http_socket_of(const struct mg_connection *conn);
 
 /* Ends an accepted upgrade, whether the handshake worked or not, and frees the socket. */
 void http_socket_finish(struct http_socket *socket);

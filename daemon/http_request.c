@@ -53,6 +53,18 @@ http_header(const struct http_request *req, const char *name)
     return NULL;
 }
 
+const char *
+http_request_id(const struct http_request *req)
+{
+    return req->id;
+}
+
+const struct http_server *
+http_server_of(const struct http_request *req)
+{
+    return req->server;
+}
+
 bool
 http_is_answered(const struct http_request *req)
 {

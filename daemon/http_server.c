@@ -4,12 +4,16 @@
  * is not ours it never sees. Only an accepted upgrade goes on to civetweb's handshake. */
 #include "daemon/http_internal.h"
 
+#include "common/log.h"
+#include "daemon/metrics.h"
+
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,8 +33,9 @@ struct stop {
     atomic_bool is_done;
 };
 
-/* User data of a connection beyond the limit, until it is told so. */
-static char beyond_limit;
+/* User data of a connection: NULL before it is counted, one of these while it is, or the socket
+ * that it became. */
+static char within_limit, beyond_limit;
 
 static bool
 is_method(const struct http_route *route, const char *method)
@@ -129,6 +134,74 @@ is_chunked(const struct http_request *req)
     return encoding != NULL && strcasecmp(encoding, "identity") != 0;
 }
 
+/* What the thread has for requests; the next one makes it again. */
+static void
+forget_thread(struct http_worker *worker)
+{
+    if (worker->thread != NULL) {
+        ts_text_done(&worker->thread->out);
+        ts_text_done(&worker->thread->body);
+    }
+    free(worker->thread);
+    worker->thread = NULL;
+}
+
+static int64_t
+now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static bool
+is_id(const char *text)
+{
+    const size_t bytes =
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/+=@-");
+
+    return bytes > 0 && bytes <= HTTP_ID_BYTES && text[bytes] == '\0';
+}
+
+/* Steps a counter by an odd number and mixes its bits (SplitMix64): no id of a thread comes twice,
+ * and none tells how many there were. */
+static void
+make_id(struct http_thread *thread, char out[HTTP_ID_BYTES + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t mixed = thread->id_state += UINT64_C(0x9e3779b97f4a7c15);
+
+    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
+    mixed ^= mixed >> 31;
+    for (int i = 0; i < 16; i++)
+        out[i] = digits[mixed >> 4 * i & 15];
+    out[16] = '\0';
+}
+
+static void
+take_id(struct http_request *req)
+{
+    const char *given = http_header(req, "X-Request-Id");
+
+    if (given != NULL && is_id(given))
+        memcpy(req->id, given, strlen(given) + 1);
+    else
+        make_id(req->thread, req->id);
+}
+
+static struct http_thread *
+new_thread(void)
+{
+    struct http_thread *thread = calloc(1, sizeof *thread);
+
+    if (thread != NULL &&
+        getrandom(&thread->id_state, sizeof thread->id_state, 0) != sizeof thread->id_state)
+        thread->id_state = (uintptr_t)thread ^ (uint64_t)now_ns();
+    return thread;
+}
+
 static void
 begin(struct http_request *req, struct http_thread *thread, struct mg_connection *conn)
 {
@@ -139,6 +212,8 @@ begin(struct http_request *req, struct http_thread *thread, struct mg_connection
     req->closes = false;
     req->is_dead = false;
     req->state = HTTP_UNANSWERED;
+    req->status = 0;
+    req->answer_bytes = 0;
     req->added_bytes = 0;
     req->thread = thread;
     req->conn = conn;
@@ -157,9 +232,33 @@ begin(struct http_request *req, struct http_thread *thread, struct mg_connection
 
         req->closes = connection != NULL && strcasecmp(connection, "close") == 0;
     }
+    take_id(req);
     ts_text_clear(&thread->out);
     if (ts_text_reserve(&thread->out, HTTP_HEAD_ROOM))
         thread->out.bytes = HTTP_HEAD_ROOM;
+}
+
+/* The request was answered, or became a WebSocket. The path without its query: keys are there. */
+static void
+note_request(struct http_request *req, int64_t took_ns)
+{
+    const struct http_options *options = &req->server->options;
+    const bool is_upgraded = req->state == HTTP_UPGRADED;
+    const struct http_sample sample = {
+        .route_idx =
+            req->route != NULL ? (size_t)(req->route - options->routes) : options->n_routes,
+        .status = is_upgraded ? 101 : req->status,
+        .took_ns = is_upgraded ? -1 : took_ns,
+        .body_bytes = req->has_body ? req->thread->body.bytes : 0,
+        .answer_bytes = req->answer_bytes,
+    };
+
+    http_metrics_count(&req->server->metrics, &sample);
+    if (ts_log_is_on(TS_LOG_DEBUG))
+        ts_log(TS_LOG_DEBUG, "http: %s %s %.500s: %d, %zu bytes in %.3f ms, request %s",
+               req->info->remote_addr, req->info->request_method,
+               req->info->local_uri_raw != NULL ? req->info->local_uri_raw : "", sample.status,
+               (size_t)sample.answer_bytes, (double)took_ns / 1e6, req->id);
 }
 
 /* civetweb: a request's head was read. 0 lets it go on with an upgrade; a status ends it. It never
@@ -168,11 +267,12 @@ static int
 begin_request(struct mg_connection *conn)
 {
     struct http_worker *worker = mg_get_thread_pointer(conn);
+    const int64_t began_ns = now_ns();
     struct http_thread *thread;
     struct http_request *req;
 
     if (worker != NULL && worker->thread == NULL)
-        worker->thread = calloc(1, sizeof *worker->thread);
+        worker->thread = new_thread();
     thread = worker != NULL ? worker->thread : NULL;
     if (thread == NULL) {
         mg_disable_connection_keep_alive(conn);
@@ -186,22 +286,36 @@ begin_request(struct mg_connection *conn)
     } else {
         route_request(req);
     }
+    note_request(req, now_ns() - began_ns);
+    if (req->state == HTTP_UPGRADED) {
+        /* A WebSocket may be there for long, and needs nothing of this. */
+        forget_thread(worker);
+        return 0;
+    }
     trim(&thread->out);
     trim(&thread->body);
-    return req->state == HTTP_UPGRADED ? 0 : 200;
+    return 200;
+}
+
+struct http_socket *
+http_socket_of(const struct mg_connection *conn)
+{
+    void *data = mg_get_user_connection_data(conn);
+
+    return data == &within_limit || data == &beyond_limit ? NULL : data;
 }
 
 /* civetweb: the request, or the WebSocket that it became, is over. */
 static void
 end_request(const struct mg_connection *conn, int status)
 {
-    void *data = mg_get_user_connection_data(conn);
+    struct http_socket *socket = http_socket_of(conn);
 
     (void)status;
-    if (data == NULL || data == &beyond_limit)
+    if (socket == NULL)
         return;
-    mg_set_user_connection_data((struct mg_connection *)conn, NULL);
-    http_socket_finish(data);
+    mg_set_user_connection_data((struct mg_connection *)conn, &within_limit);
+    http_socket_finish(socket);
 }
 
 static int
@@ -211,16 +325,23 @@ init_connection(const struct mg_connection *conn, void **data)
     const unsigned before =
         atomic_fetch_add_explicit(&server->n_connections, 1, memory_order_relaxed);
 
-    *data = before >= server->options.max_connections ? &beyond_limit : NULL;
+    atomic_fetch_add_explicit(&server->metrics.n_connections, 1, memory_order_relaxed);
+    *data = &within_limit;
+    if (before >= server->options.max_connections) {
+        atomic_fetch_add_explicit(&server->metrics.n_refused, 1, memory_order_relaxed);
+        *data = &beyond_limit;
+    }
     return 0;
 }
 
+/* One whose TLS handshake failed was never counted. */
 static void
-connection_closed(const struct mg_connection *conn)
+close_connection(const struct mg_connection *conn)
 {
     struct http_server *server = mg_get_user_context_data(conn);
 
-    atomic_fetch_sub_explicit(&server->n_connections, 1, memory_order_relaxed);
+    if (mg_get_user_connection_data(conn) != NULL)
+        atomic_fetch_sub_explicit(&server->n_connections, 1, memory_order_relaxed);
 }
 
 /* Most workers of a large pool never serve a request: what one needs is made when it first does. */
@@ -239,11 +360,7 @@ exit_thread(const struct mg_context *context, int kind, void *pointer)
     (void)context;
     if (kind != 1 || worker == NULL)
         return;
-    if (worker->thread != NULL) {
-        ts_text_done(&worker->thread->out);
-        ts_text_done(&worker->thread->body);
-    }
-    free(worker->thread);
+    forget_thread(worker);
     free(worker);
 }
 
@@ -257,25 +374,28 @@ log_message(const struct mg_connection *conn, const char *text)
     return 1;
 }
 
-/* civetweb refuses what it cannot read; it says so in our form. */
+/* civetweb refuses what it cannot read; it says so in our form. Its 413 is about the head: bodies
+ * are read by us. */
 static int
 http_error(struct mg_connection *conn, int status, const char *text)
 {
-    char body[256], head[256];
-    int body_bytes, head_bytes;
+    struct http_server *server = mg_get_user_context_data(conn);
+    const int told = status == 413 ? 431 : status;
+    char answer[512], body[128];
+    int body_bytes, bytes;
 
     body_bytes = snprintf(body, sizeof body, "{\"error\":\"%s\",\"code\":\"protocol\"}",
-                          status == 413   ? "request head too large"
-                          : status == 408 ? "request timeout"
-                                          : "malformed request");
-    head_bytes = snprintf(head, sizeof head,
-                          "HTTP/1.1 %d Error\r\nContent-Type: " HTTP_TYPE_JSON
-                          "\r\nContent-Length: %d\r\nConnection: close\r\n\r\n",
-                          status, body_bytes);
+                          told == 431   ? "request head too large"
+                          : told == 408 ? "request timeout"
+                                        : "malformed request");
+    bytes = snprintf(answer, sizeof answer,
+                     "HTTP/1.1 %d %s\r\nContent-Type: " HTTP_TYPE_JSON
+                     "\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+                     told, http_status_text(told), body_bytes, body);
     (void)text;
+    atomic_fetch_add_explicit(&server->metrics.n_malformed, 1, memory_order_relaxed);
     mg_disable_connection_keep_alive(conn);
-    mg_write(conn, head, (size_t)head_bytes);
-    mg_write(conn, body, (size_t)body_bytes);
+    mg_write(conn, answer, (size_t)bytes);
     return 0;
 }
 
@@ -303,20 +423,33 @@ check_host(const char *host, const char **out_text, struct in_addr *out_address)
     return TS_OK;
 }
 
+/* civetweb: asks for the TLS context, and at the end whether it may free that one: no. */
+static int
+give_context(void **out_context, void *user_data)
+{
+    const struct http_server *server = user_data;
+
+    *out_context = tls_context(server->tls);
+    return 1;
+}
+
+/* No log_access: with one, civetweb formats a line with local time for every request. */
+static const struct mg_callbacks callbacks = {
+    .begin_request = begin_request,
+    .end_request = end_request,
+    .log_message = log_message,
+    .connection_close = close_connection,
+    .external_ssl_ctx = give_context,
+    .init_connection = init_connection,
+    .init_thread = init_thread,
+    .exit_thread = exit_thread,
+    .http_error = http_error,
+};
+
 static enum ts_err
 start_civetweb(struct http_server *server, const char *address)
 {
-    /* No log_access: with one, civetweb formats a line with local time for every request. */
-    static const struct mg_callbacks callbacks = {
-        .begin_request = begin_request,
-        .end_request = end_request,
-        .log_message = log_message,
-        .connection_closed = connection_closed,
-        .init_connection = init_connection,
-        .init_thread = init_thread,
-        .exit_thread = exit_thread,
-        .http_error = http_error,
-    };
+    const struct http_options *options = &server->options;
     char port[64], threads[16], request_ms[16], idle_ms[16], head_bytes[16], why[256] = "";
     const char *settings[] = {"listening_ports",
                               port,
@@ -336,10 +469,10 @@ start_civetweb(struct http_server *server, const char *address)
                               "no",
                               "decode_query_string",
                               "no",
-                              "enable_directory_listing",
-                              "no",
                               "websocket_timeout_ms",
                               SOCKET_LOOK_MS,
+                              "enable_directory_listing",
+                              "no",
                               "listen_backlog",
                               "512",
                               "connection_queue",
@@ -350,10 +483,10 @@ start_civetweb(struct http_server *server, const char *address)
     struct mg_error_data failure = {.text = why, .text_buffer_size = sizeof why};
     struct mg_server_port ports[1];
 
-    snprintf(port, sizeof port, "%s:%u", address, server->options.port);
-    snprintf(threads, sizeof threads, "%u", server->options.max_connections + HTTP_SPARE_THREADS);
-    snprintf(request_ms, sizeof request_ms, "%u", server->options.request_timeout_ms);
-    snprintf(idle_ms, sizeof idle_ms, "%u", server->options.idle_timeout_ms);
+    snprintf(port, sizeof port, "%s:%u%s", address, options->port, server->tls != NULL ? "s" : "");
+    snprintf(threads, sizeof threads, "%u", options->max_connections + HTTP_SPARE_THREADS);
+    snprintf(request_ms, sizeof request_ms, "%u", options->request_timeout_ms);
+    snprintf(idle_ms, sizeof idle_ms, "%u", options->idle_timeout_ms);
     snprintf(head_bytes, sizeof head_bytes, "%d", HTTP_MAX_HEAD_BYTES);
     server->context = mg_start2(&init, &failure);
     if (server->context == NULL)
@@ -364,6 +497,34 @@ start_civetweb(struct http_server *server, const char *address)
     mg_set_websocket_handler(server->context, "/", http_socket_connect, http_socket_ready,
                              http_socket_data, NULL, NULL);
     return TS_OK;
+}
+
+static bool
+is_given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+/* civetweb says nothing, and crashes at the first request, if it does not get the OpenSSL it was
+ * made for: so it is asked. */
+static enum ts_err
+init_library(struct http_server *server)
+{
+    const struct http_options *options = &server->options;
+    const bool is_secure = is_given(options->tls_cert_file) || is_given(options->tls_key_file);
+    unsigned features;
+    enum ts_err err = TS_OK;
+
+    if (is_secure && !(is_given(options->tls_cert_file) && is_given(options->tls_key_file)))
+        err = TS_FAIL(TS_E_CONFIG, "TLS needs a certificate and a key");
+    else if (is_secure)
+        err = tls_open(options->tls_cert_file, options->tls_key_file, &server->tls);
+    features = mg_init_library(is_secure ? MG_FEATURES_SSL : MG_FEATURES_DEFAULT);
+    if (err == TS_OK && is_secure && (features & MG_FEATURES_SSL) == 0)
+        err = TS_FAIL(TS_E_CONFIG, "TLS is not possible here: civetweb cannot use this OpenSSL");
+    server->options.tls_cert_file = NULL;
+    server->options.tls_key_file = NULL;
+    return err;
 }
 
 enum ts_err
@@ -378,16 +539,20 @@ http_server_start(const struct http_options *options, struct http_server **out_s
     if (err != TS_OK)
         return err;
     server = calloc(1, sizeof *server);
-    if (server == NULL)
+    if (server == NULL || !http_metrics_init(&server->metrics, options->n_routes)) {
+        free(server);
         return TS_FAIL(TS_E_NOMEM, "no memory for the HTTP server");
+    }
     server->options = *options;
+    peer_limit_init(&server->key_failures);
     /* To be reached by ourselves: "any address" is reached by loopback. */
     server->address = address;
     if (address.s_addr == htonl(INADDR_ANY))
         server->address.s_addr = htonl(INADDR_LOOPBACK);
     set_defaults(&server->options);
-    mg_init_library(MG_FEATURES_DEFAULT);
-    err = start_civetweb(server, text);
+    err = init_library(server);
+    if (err == TS_OK)
+        err = start_civetweb(server, text);
     if (err != TS_OK) {
         http_server_stop(server);
         return err;
@@ -406,6 +571,25 @@ unsigned
 http_server_connections(const struct http_server *server)
 {
     return atomic_load_explicit(&server->n_connections, memory_order_relaxed);
+}
+
+enum ts_err
+http_server_load_tls(struct http_server *server, const char *cert_file, const char *key_file)
+{
+    if (server->tls == NULL)
+        return TS_FAIL(TS_E_CONFIG, "TLS: the server was started without");
+    return tls_load(server->tls, cert_file, key_file);
+}
+
+void
+http_server_metrics(const struct http_server *server, struct ts_text *out)
+{
+    http_metrics_write(&server->metrics, server->options.routes, http_server_connections(server),
+                       out);
+    if (server->tls == NULL)
+        return;
+    metrics_one(out, "tsstore_tls_certificate_expiry_timestamp_seconds", "gauge",
+                "When the certificate ends.", (uint64_t)tls_expires_s(server->tls));
 }
 
 /* civetweb's listening thread looks up only every two seconds, unless somebody connects. */
@@ -449,5 +633,8 @@ http_server_stop(struct http_server *server)
     if (server->context != NULL)
         stop_civetweb(server);
     mg_exit_library();
+    tls_close(server->tls);
+    http_metrics_done(&server->metrics);
+    peer_limit_done(&server->key_failures);
     free(server);
 }

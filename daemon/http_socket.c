@@ -38,9 +38,11 @@ http_accept_socket(struct http_request *req, void *arg)
         http_answer_error(req, TS_FAIL(TS_E_NOMEM, "no memory for a connection"));
         return false;
     }
-    *socket = (struct http_socket){.conn = req->conn, .hooks = req->route->socket, .arg = arg};
+    *socket = (struct http_socket){
+        .server = req->server, .conn = req->conn, .hooks = req->route->socket, .arg = arg};
     mg_set_user_connection_data(req->conn, socket);
     req->state = HTTP_UPGRADED;
+    atomic_fetch_add_explicit(&req->server->metrics.n_sockets, 1, memory_order_relaxed);
     return true;
 }
 
@@ -48,7 +50,7 @@ int
 http_socket_connect(const struct mg_connection *conn, void *arg)
 {
     (void)arg;
-    return mg_get_user_connection_data(conn) != NULL ? 0 : 1;
+    return http_socket_of(conn) != NULL ? 0 : 1;
 }
 
 void
@@ -99,6 +101,7 @@ void
 http_socket_finish(struct http_socket *socket)
 {
     socket->hooks->closed(socket->arg);
+    atomic_fetch_sub_explicit(&socket->server->metrics.n_sockets, 1, memory_order_relaxed);
     free(socket);
 }
 

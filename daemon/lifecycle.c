@@ -1,4 +1,5 @@
-/* lifecycle.c - signals by signalfd, readiness and watchdog by a datagram. */
+/* lifecycle.c - signals by signalfd; readiness and watchdog by libsystemd, where it was there at
+ * build. */
 #include "daemon/lifecycle.h"
 
 #include <errno.h>
@@ -6,19 +7,19 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#ifdef TS_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
 #define NS_PER_MS INT64_C(1000000)
-#define MAX_WATCHDOG_US INT64_C(86400000000)
+#define MAX_WATCHDOG_US UINT64_C(86400000000)
 
 static int64_t
 now_ns(void)
@@ -29,47 +30,29 @@ now_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* Sends one state to the service manager, if there is one. A name that starts with '@' is an
- * abstract socket, whose first byte is zero. */
+/* Sends one state to the service manager, if there is one. */
 static void
 notify(const char *state)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t path_bytes;
-    int fd;
-
-    if (path == NULL || (path[0] != '/' && path[0] != '@'))
-        return;
-    path_bytes = strlen(path);
-    if (path_bytes >= sizeof address.sun_path)
-        return;
-    memcpy(address.sun_path, path, path_bytes);
-    if (path[0] == '@')
-        address.sun_path[0] = '\0';
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
+#ifdef TS_HAVE_SYSTEMD
     /* A manager that does not listen is its own trouble: nothing here depends on it. */
-    (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
-                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path_bytes));
-    close(fd);
+    (void)!sd_notify(0, state);
+#else
+    (void)state;
+#endif
 }
 
 /* Half of what the manager allows, as it advises; 0 if it wants no sign of life from us. */
 static int64_t
 watchdog_period_ns(void)
 {
-    const char *limit = getenv("WATCHDOG_USEC");
-    const char *pid = getenv("WATCHDOG_PID");
-    long long limit_us;
+#ifdef TS_HAVE_SYSTEMD
+    uint64_t limit_us;
 
-    if (limit == NULL || (pid != NULL && atoll(pid) != (long long)getpid()))
-        return 0;
-    limit_us = atoll(limit);
-    if (limit_us <= 0 || limit_us > MAX_WATCHDOG_US)
-        return 0;
-    return limit_us * 1000 / 2;
+    if (sd_watchdog_enabled(0, &limit_us) > 0 && limit_us <= MAX_WATCHDOG_US)
+        return (int64_t)limit_us * 1000 / 2;
+#endif
+    return 0;
 }
 
 enum ts_err
@@ -174,13 +157,13 @@ lifecycle_wait(struct lifecycle *life, int timeout_ms)
 void
 lifecycle_ready(const char *format, ...)
 {
+    char text[4096];
     va_list args;
 
-    fputs("listening ", stdout);
     va_start(args, format);
-    vprintf(format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    putchar('\n');
+    printf("listening %s\n", text);
     fflush(stdout);
     notify("READY=1");
 }

@@ -21,6 +21,7 @@
 struct catalog_hidden {
     struct catalog *catalog; /* borrowed */
     _Atomic unsigned n_refs; /* the table has one */
+    pthread_rwlock_t use;    /* held to read by who uses the store, to write by who drops it */
     dev_t meta_dev;          /* of meta.tsdb when the entry was made: tells a store that took */
     ino_t meta_ino;          /* the place of another from it */
 
@@ -36,6 +37,8 @@ struct catalog {
     int data_fd;    /* owned */
     int durable_fd; /* borrowed */
     struct publish *publish;
+
+    _Atomic uint64_t next_id;
 
     pthread_mutex_t lock;           /* guards the table */
     struct catalog_store **entries; /* owned; sorted by name */
@@ -63,6 +66,8 @@ entry_free(struct catalog_store *entry)
     if (entry->store != NULL && ts_store_close(entry->store) != TS_OK)
         ts_log(TS_LOG_ERROR, "store %s: %s", entry->name, ts_error_text());
     ts_keyring_close(entry->keyring);
+    store_schema_free(entry->schema);
+    pthread_rwlock_destroy(&entry->hidden->use);
     pthread_mutex_destroy(&entry->hidden->lock);
     free(entry->hidden);
     free(entry);
@@ -105,6 +110,8 @@ entry_new(struct catalog *catalog, const char *name, const struct stat *meta,
         goto out;
     snprintf(entry->name, sizeof entry->name, "%s", name);
     pthread_mutex_init(&hidden->lock, NULL);
+    pthread_rwlock_init(&hidden->use, NULL);
+    entry->id = atomic_fetch_add_explicit(&catalog->next_id, 1, memory_order_relaxed);
     hidden->catalog = catalog;
     hidden->meta_dev = meta->st_dev;
     hidden->meta_ino = meta->st_ino;
@@ -137,15 +144,26 @@ open_locked(struct catalog_store *entry)
 {
     struct catalog *const catalog = entry->hidden->catalog;
     const struct ts_options *options;
+    struct store_schema *schema = NULL;
     struct ts_recovery recovery;
-    enum ts_err err = ts_store_open(catalog->data_dir, entry->name, &entry->store);
+    struct ts_store *store;
+    enum ts_err err = ts_store_open(catalog->data_dir, entry->name, &store);
 
     if (err != TS_OK)
         return err;
-    options = ts_view_options(ts_store_view(entry->store));
+    options = ts_view_options(ts_store_view(store));
+    if (options->type == TS_TYPE_SCHEMA)
+        err = store_schema_new(catalog->data_dir, entry->name, &schema);
+    if (err != TS_OK) {
+        if (ts_store_close(store) != TS_OK)
+            ts_log(TS_LOG_ERROR, "store %s: %s", entry->name, ts_error_text());
+        return TS_FAIL_PLAIN(TS_E_NOMEM);
+    }
+    entry->store = store;
+    entry->schema = schema;
     entry->type = options->type;
     entry->sync_ms = options->sync_ms;
-    entry->slot.view = ts_store_view(entry->store);
+    publish_attach(catalog->publish, &entry->slot, ts_store_view(store));
     if (entry->sync_ms == TS_SYNC_EACH && catalog->durable_fd >= 0)
         ts_store_on_durable(entry->store, on_durable, &catalog->durable_fd);
     ts_store_recovery(entry->store, &recovery);
@@ -191,6 +209,25 @@ catalog_open_store(struct catalog_store *entry)
     }
     pthread_mutex_unlock(&hidden->lock);
     return err;
+}
+
+enum ts_err
+catalog_enter(struct catalog_store *entry)
+{
+    /* Only a drop holds it to write, or waits for that: there is nothing to wait for. */
+    if (atomic_load_explicit(&entry->is_gone, memory_order_relaxed) ||
+        pthread_rwlock_tryrdlock(&entry->hidden->use) != 0)
+        return TS_FAIL_PLAIN(TS_E_CLOSED);
+    if (entry->store != NULL)
+        return TS_OK;
+    pthread_rwlock_unlock(&entry->hidden->use);
+    return TS_FAIL_PLAIN(TS_E_CLOSED);
+}
+
+void
+catalog_leave(struct catalog_store *entry)
+{
+    pthread_rwlock_unlock(&entry->hidden->use);
 }
 
 /* ---- the table ---- */
@@ -248,7 +285,7 @@ table_find(struct catalog *catalog, const char *name)
 
 /* Takes the table's hold of the entry, unless somebody else just did. */
 static void
-table_remove(struct catalog *catalog, struct catalog_store *entry)
+table_remove(struct catalog *catalog, struct catalog_store *entry, const char *why)
 {
     bool found;
     size_t idx;
@@ -265,7 +302,7 @@ table_remove(struct catalog *catalog, struct catalog_store *entry)
     pthread_mutex_unlock(&catalog->lock);
     if (!found)
         return;
-    ts_log(TS_LOG_INFO, "store %s: its directory was removed", entry->name);
+    ts_log(TS_LOG_INFO, "store %s: %s", entry->name, why);
     publish_catalogue(catalog->publish, EVENT_DROPPED, entry->name);
     catalog_release(entry);
 }
@@ -338,7 +375,7 @@ catalog_find(struct catalog *catalog, struct ts_span name, struct catalog_store 
     exists = find_meta(catalog, text, &meta);
     entry = table_find(catalog, text);
     if (entry != NULL && (!exists || is_replaced(entry, &meta))) {
-        table_remove(catalog, entry);
+        table_remove(catalog, entry, "its directory was removed");
         catalog_release(entry);
         entry = NULL;
     }
@@ -403,7 +440,7 @@ catalog_create(struct catalog *catalog, const char *name, const struct ts_option
         snprintf(why, sizeof why, "%s", ts_error_text());
         remove_store(catalog, name);
         if (entry != NULL)
-            table_remove(catalog, entry);
+            table_remove(catalog, entry, "its directory was removed");
         catalog_release(entry);
         return TS_FAIL(err, "%s", why);
     }
@@ -411,6 +448,32 @@ catalog_create(struct catalog *catalog, const char *name, const struct ts_option
     memcpy(out_key, key, sizeof key);
     explicit_bzero(key, sizeof key);
     return TS_OK;
+}
+
+/* ---- dropping ---- */
+
+enum ts_err
+catalog_drop(struct catalog_store *entry)
+{
+    struct catalog *const catalog = entry->hidden->catalog;
+    struct ts_store *store;
+    enum ts_err err;
+
+    /* Who comes from here on is sent away; who is at it is waited for. */
+    atomic_store_explicit(&entry->is_gone, true, memory_order_relaxed);
+    publish_forget(catalog->publish, &entry->slot);
+    pthread_rwlock_wrlock(&entry->hidden->use);
+    store = entry->store;
+    entry->store = NULL;
+    pthread_rwlock_unlock(&entry->hidden->use);
+    if (store == NULL)
+        return TS_FAIL_PLAIN(TS_E_CLOSED);
+    err = ts_store_drop(store);
+    if (err != TS_OK)
+        ts_log(TS_LOG_ERROR, "store %s: %s", entry->name, ts_error_text());
+    table_remove(catalog, entry, "dropped");
+    on_durable(&catalog->durable_fd); /* who waits for the disk waits in vain */
+    return err;
 }
 
 /* ---- all of them ---- */
@@ -422,8 +485,10 @@ open_all(struct catalog *catalog)
     char **names;
     size_t n_names;
     struct stat meta;
-    enum ts_err err = ts_store_list(catalog->data_dir, &names, &n_names);
+    enum ts_err err;
 
+    ts_store_sweep(catalog->data_dir);
+    err = ts_store_list(catalog->data_dir, &names, &n_names);
     if (err != TS_OK)
         return err;
     for (size_t i = 0; i < n_names && err == TS_OK; i++) {
@@ -452,6 +517,7 @@ catalog_open(const char *data_dir, struct publish *publish, int durable_fd, stru
     if (catalog == NULL)
         return TS_FAIL_PLAIN(TS_E_NOMEM);
     pthread_mutex_init(&catalog->lock, NULL);
+    atomic_store_explicit(&catalog->next_id, 1, memory_order_relaxed);
     catalog->publish = publish;
     catalog->durable_fd = durable_fd;
     catalog->data_fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -499,6 +565,28 @@ catalog_close(struct catalog *catalog)
     return first;
 }
 
+/* A store whose disk fails says so once, when it happens: nobody may be writing to it. */
+static void
+tell_trouble(struct catalog_store *entry)
+{
+    struct catalog_hidden *const hidden = entry->hidden;
+    bool is_new;
+
+    /* acquire: pairs with catalog_open_store(). */
+    if (!atomic_load_explicit(&hidden->is_open, memory_order_acquire) ||
+        catalog_enter(entry) != TS_OK)
+        return;
+    if (ts_store_check(entry->store) != TS_OK) {
+        pthread_mutex_lock(&hidden->lock);
+        is_new = strcmp(hidden->failed_text, ts_error_text()) != 0;
+        snprintf(hidden->failed_text, sizeof hidden->failed_text, "%s", ts_error_text());
+        pthread_mutex_unlock(&hidden->lock);
+        if (is_new)
+            ts_log(TS_LOG_ERROR, "%s: nothing is appended to it any more", ts_error_text());
+    }
+    catalog_leave(entry);
+}
+
 void
 catalog_sweep(struct catalog *catalog)
 {
@@ -520,7 +608,9 @@ catalog_sweep(struct catalog *catalog)
         if (entry == NULL)
             continue;
         if (!find_meta(catalog, entry->name, &meta) || is_replaced(entry, &meta))
-            table_remove(catalog, entry);
+            table_remove(catalog, entry, "its directory was removed");
+        else
+            tell_trouble(entry);
         catalog_release(entry);
     }
 }
@@ -532,12 +622,14 @@ catalog_sync(struct catalog *catalog)
 
     pthread_mutex_lock(&catalog->lock);
     for (size_t i = 0; i < catalog->n_entries; i++) {
-        const struct catalog_store *const entry = catalog->entries[i];
+        struct catalog_store *const entry = catalog->entries[i];
         enum ts_err err;
 
-        if (!atomic_load_explicit(&entry->hidden->is_open, memory_order_acquire))
+        if (!atomic_load_explicit(&entry->hidden->is_open, memory_order_acquire) ||
+            catalog_enter(entry) != TS_OK)
             continue;
         err = ts_store_flush(entry->store);
+        catalog_leave(entry);
         if (err != TS_OK)
             ts_log(TS_LOG_ERROR, "store %s: %s", entry->name, ts_error_text());
         if (first == TS_OK)

@@ -2,8 +2,9 @@
  *
  * Purpose    Open all stores at start, find one by name, create one; say so to queryd.
  * Invariant  A store is open at most once. One that cannot be opened keeps its entry, its keys and
- *            the reason; it never keeps another from opening. A store is closed only when nobody
- *            holds its entry.
+ *            the reason; it never keeps another from opening. A store is closed when nobody holds
+ *            its entry, or dropped: who uses entry->store is between catalog_enter() and
+ *            catalog_leave(), and a drop waits for him.
  * Ownership  An entry that was found is held until catalog_release(). The catalogue is closed
  *            after the last release.
  * Threads    All calls from any thread. An entry's fields are constant while it is held, but for
@@ -17,6 +18,7 @@
 #include "common/keys.h"
 #include "common/tsstore.h"
 #include "ingestd/publish.h"
+#include "ingestd/store_schema.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -26,11 +28,13 @@ struct catalog;
 
 struct catalog_store {
     char name[TS_MAX_NAME_BYTES + 1];
+    uint64_t id;                /* never 0, never that of another entry */
     struct ts_keyring *keyring; /* owned */
 
-    /* Set by catalog_open_store(); constant from then on. */
-    struct ts_store *store; /* owned; NULL before */
+    /* Set by catalog_open_store(); constant from then on, but for a drop. */
+    struct ts_store *store; /* owned; NULL before, and once it was dropped */
     enum ts_type type;
+    struct store_schema *schema; /* owned; of schema stores */
     uint32_t sync_ms;
     struct publish_slot slot;
 
@@ -67,6 +71,15 @@ enum ts_err catalog_open_store(struct catalog_store *entry) TS_MUST_USE;
 enum ts_err catalog_create(struct catalog *catalog, const char *name,
                            const struct ts_options *options,
                            char out_key[TS_KEY_TEXT_BYTES]) TS_MUST_USE;
+
+/* From here until catalog_leave() entry->store, which was opened, stays there. TS_E_CLOSED, at
+ * once, if the store is no more. */
+enum ts_err catalog_enter(struct catalog_store *entry) TS_MUST_USE;
+void catalog_leave(struct catalog_store *entry);
+
+/* Removes the store, which was opened, with its directory: on return its key is worth nothing. The
+ * entry stays the caller's to release. TS_E_CLOSED if somebody else just did. */
+enum ts_err catalog_drop(struct catalog_store *entry) TS_MUST_USE;
 
 /* Lets go of stores whose directory was removed or replaced. To be called now and then. */
 void catalog_sweep(struct catalog *catalog);

@@ -2,12 +2,13 @@
 #include "ingestd/in_control.h"
 
 #include "common/log.h"
+#include "ingestd/endpoint.h"
 #include "ingestd/executed.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
+#include <nng/protocol/reqrep0/req.h>
 #include <nng/supplemental/util/platform.h>
-#include <nng/transport/ipc/ipc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -16,6 +17,12 @@
 
 /* nng has no way to wait until a last reply left the process. */
 #define LINGER_MS 50
+
+#define KEEP_BYTES 65536u
+
+/* The answers of so many requests are kept, for one that arrives again. */
+#define REMEMBERED 512u
+#define REMEMBERED_BYTES ((size_t)16 << 20)
 
 struct worker {
     struct in_control *in; /* borrowed */
@@ -30,9 +37,10 @@ struct in_control {
     struct mutation *mutation; /* borrowed */
     uint64_t instance;
     nng_socket socket;
+    struct endpoint endpoint;
     _Atomic bool is_stopping;
     _Atomic bool has_replied;
-    struct executed executed;
+    struct executed *executed; /* owned */
     struct worker workers[IN_CONTROL_THREADS];
 };
 
@@ -40,11 +48,14 @@ static void
 execute_once(struct in_control *in, const struct control_request *request,
              struct control_reply *reply, struct ts_text *body)
 {
-    switch (executed_begin(&in->executed, request->request_id, &reply->http_status, body)) {
+    const struct executed_id id = {.key = request->request_id};
+
+    switch (executed_begin(in->executed, &id, &reply->http_status, body)) {
     case EXECUTED_NEW:
         reply->http_status = mutation_execute(in->mutation, request, body);
-        executed_finish(&in->executed, request->request_id, reply->http_status, body);
+        executed_finish(in->executed, &id, reply->http_status, body, NULL);
         break;
+    case EXECUTED_OTHER:
     case EXECUTED_RUNNING:
         TS_FAIL(TS_E_UNAVAILABLE, "this request is being executed already");
         reply->http_status = mutation_error(TS_E_UNAVAILABLE, body);
@@ -61,34 +72,57 @@ hello(struct control_reply *reply, struct ts_text *body)
     ts_text_printf(body, "{\"version\":\"%s\",\"pid\":%ld}", ts_version(), (long)getpid());
 }
 
-/* Answers message[0..bytes) with one reply in *out. */
+/* What a worker writes: bodies of the request and of the bundle that it came in, the reply. */
+struct scratch {
+    struct ts_text body, bundle, out;
+};
+
+static void bundle(struct in_control *in, struct ts_span requests, struct control_reply *reply,
+                   struct scratch *scratch);
+
+/* Appends the reply to one request to *out, composing its body in `body`. */
 static void
-answer(struct in_control *in, const void *message, size_t bytes, struct ts_text *body,
-       struct ts_text *out)
+answer(struct in_control *in, const void *message, size_t bytes, bool is_inner,
+       struct scratch *scratch, struct ts_text *body, struct ts_text *out)
 {
     struct control_reply reply = {.instance = in->instance};
     struct control_request request;
     enum ts_err err = control_request_decode(message, bytes, &request);
 
     ts_text_clear(body);
-    ts_text_clear(out);
+    if (err == TS_OK)
+        reply.request_id = request.request_id;
     if (err != TS_OK) {
         reply.http_status = mutation_error(err, body);
     } else if (request.op == CONTROL_HELLO) {
-        reply.request_id = request.request_id;
         hello(&reply, body);
     } else if (request.instance != in->instance) {
-        reply.request_id = request.request_id;
         TS_FAIL(TS_E_UNAVAILABLE, "ingestd was restarted");
         reply.http_status = mutation_error(TS_E_UNAVAILABLE, body);
+    } else if (request.op == CONTROL_BUNDLE && !is_inner) {
+        bundle(in, request.body, &reply, scratch);
     } else {
-        reply.request_id = request.request_id;
         execute_once(in, &request, &reply, body);
     }
     reply.content_type =
         (struct ts_span){.at = MUTATION_CONTENT_TYPE, .bytes = strlen(MUTATION_CONTENT_TYPE)};
     reply.body = (struct ts_span){.at = body->at, .bytes = body->bytes};
     control_reply_encode(&reply, out);
+}
+
+static void
+bundle(struct in_control *in, struct ts_span requests, struct control_reply *reply,
+       struct scratch *scratch)
+{
+    struct ts_span one;
+
+    reply->http_status = 200;
+    while (control_frame_take(&requests, &one)) {
+        const size_t start = control_frame_begin(&scratch->bundle);
+
+        answer(in, one.at, one.bytes, true, scratch, &scratch->body, &scratch->bundle);
+        control_frame_end(&scratch->bundle, start);
+    }
 }
 
 /* NULL when it is time to stop. */
@@ -125,51 +159,51 @@ send_reply(struct worker *worker, nng_msg *message, const struct ts_text *out)
     nng_msg_free(message);
 }
 
+/* What a large request needed is given back. */
+static void
+trim(struct ts_text *text)
+{
+    if (text->capacity > KEEP_BYTES)
+        ts_text_done(text);
+}
+
 static void *
 worker_main(void *arg)
 {
     struct worker *worker = arg;
-    struct ts_text body, out;
+    struct scratch scratch = {0};
     nng_msg *message;
 
-    ts_text_init(&body);
-    ts_text_init(&out);
     while ((message = next_request(worker)) != NULL) {
-        answer(worker->in, nng_msg_body(message), nng_msg_len(message), &body, &out);
-        send_reply(worker, message, &out);
-        if (out.capacity > CONTROL_OVERHEAD_BYTES) {
-            ts_text_done(&body);
-            ts_text_done(&out);
-        }
+        ts_text_clear(&scratch.bundle);
+        ts_text_clear(&scratch.out);
+        answer(worker->in, nng_msg_body(message), nng_msg_len(message), false, &scratch,
+               &scratch.bundle, &scratch.out);
+        send_reply(worker, message, &scratch.out);
+        trim(&scratch.body);
+        trim(&scratch.bundle);
+        trim(&scratch.out);
     }
-    ts_text_done(&body);
-    ts_text_done(&out);
+    ts_text_done(&scratch.body);
+    ts_text_done(&scratch.bundle);
+    ts_text_done(&scratch.out);
     return NULL;
 }
 
 static enum ts_err
 listen_at(struct in_control *in, const char *run_dir)
 {
-    char url[CONTROL_URL_BYTES];
     struct ts_config config;
-    nng_listener listener;
-    enum ts_err err = control_url(run_dir, CONTROL_REQUEST_SOCKET, url);
     size_t max_bytes;
-    int rc;
 
-    if (err != TS_OK)
-        return err;
     settings_get(in->mutation->settings, &config);
-    max_bytes = (size_t)config.max_body_bytes + CONTROL_OVERHEAD_BYTES;
+    max_bytes = (size_t)config.max_line_bytes + CONTROL_MESSAGES_BYTES;
+    if (max_bytes < config.max_body_bytes)
+        max_bytes = (size_t)config.max_body_bytes;
+    max_bytes += CONTROL_OVERHEAD_BYTES;
     ts_config_wipe(&config);
-    rc = nng_listener_create(&listener, in->socket, url);
-    if (rc == 0)
-        rc = nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, max_bytes);
-    if (rc == 0)
-        rc = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0660);
-    if (rc == 0)
-        rc = nng_listener_start(listener, 0);
-    return rc == 0 ? TS_OK : TS_FAIL(TS_E_IO, "listen on %s: %s", url, nng_strerror(rc));
+    return endpoint_open(&in->endpoint, in->socket, nng_req0_open, run_dir, CONTROL_REQUEST_SOCKET,
+                         max_bytes);
 }
 
 static enum ts_err
@@ -204,9 +238,9 @@ in_control_start(struct mutation *mutation, const char *run_dir, uint64_t instan
         return TS_FAIL_PLAIN(TS_E_NOMEM);
     in->mutation = mutation;
     in->instance = instance;
-    executed_init(&in->executed);
+    err = executed_new(REMEMBERED, REMEMBERED, REMEMBERED_BYTES, &in->executed);
     rc = nng_rep0_open(&in->socket);
-    if (rc != 0)
+    if (rc != 0 && err == TS_OK)
         err = TS_FAIL(TS_E_SYSTEM, "nng rep socket: %s", nng_strerror(rc));
     for (int i = 0; i < IN_CONTROL_THREADS && err == TS_OK; i++)
         err = start_worker(in, &in->workers[i]);
@@ -217,6 +251,13 @@ in_control_start(struct mutation *mutation, const char *run_dir, uint64_t instan
     else
         *out = in;
     return err;
+}
+
+void
+in_control_check(struct in_control *in)
+{
+    if (in != NULL)
+        endpoint_check(&in->endpoint);
 }
 
 void
@@ -246,7 +287,8 @@ in_control_stop(struct in_control *in)
         if (in->workers[i].send != NULL)
             nng_aio_free(in->workers[i].send);
     }
+    endpoint_close(&in->endpoint);
     nng_close(in->socket);
-    executed_done(&in->executed);
+    executed_free(in->executed);
     free(in);
 }

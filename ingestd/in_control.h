@@ -20,6 +20,9 @@ struct in_control;
 enum ts_err in_control_start(struct mutation *mutation, const char *run_dir, uint64_t instance,
                              struct in_control **out) TS_MUST_USE;
 
+/* Sees to it that readers are let in; see endpoint.h. Accepts NULL. */
+void in_control_check(struct in_control *in);
+
 /* What is being executed is finished and answered. Accepts NULL. */
 void in_control_stop(struct in_control *in);
 

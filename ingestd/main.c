@@ -4,6 +4,7 @@
 #include "common/map.h"
 #include "daemon/lifecycle.h"
 #include "ingestd/catalog.h"
+#include "ingestd/counters.h"
 #include "ingestd/data_lock.h"
 #include "ingestd/in_control.h"
 #include "ingestd/in_http.h"
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #define SWEEP_MS 1000
+#define SWEEPS_PER_CHECK 5 /* of the nng endpoints */
 /* Past this the stop does not wait for HTTP clients any more; the stores are synced all the same.
  */
 #define STOP_MS 4500
@@ -59,6 +61,7 @@ struct ingestd {
     uint64_t instance;
     struct publish *publish;
     struct catalog *catalog;
+    struct executed *resends;
     struct mutation mutation;
     struct in_socket *in_socket;
     struct in_control *in_control;
@@ -163,6 +166,18 @@ load_config(const struct flags *flags, struct ts_config *config)
                                         : ts_config_check_serve(config);
 }
 
+/* The certificate may be another one; whether there is one stays as it was. */
+static void
+reload_tls(struct ingestd *daemon, const struct ts_config *config)
+{
+    if (daemon->in_http == NULL || config->tls_cert_file[0] == '\0')
+        return;
+    if (in_http_load_tls(daemon->in_http, config) == TS_OK)
+        ts_log(TS_LOG_INFO, "new connections get the certificate in %s", config->tls_cert_file);
+    else
+        ts_log(TS_LOG_ERROR, "the certificate stays as it was: %s", ts_error_text());
+}
+
 static void
 reload(struct ingestd *daemon)
 {
@@ -172,8 +187,10 @@ reload(struct ingestd *daemon)
     if (load_config(&daemon->flags, &config) == TS_OK) {
         settings_replace(&daemon->settings, &config);
         ts_log_set_level(config.log_level);
+        ts_log_set_format(config.log_format);
         ts_log(TS_LOG_INFO, "configuration read again: limits, admin key, log level, sizes of new "
                             "stores; the rest holds from the next start");
+        reload_tls(daemon, &config);
         ts_config_wipe(&config);
     } else {
         ts_log(TS_LOG_ERROR, "configuration not changed: %s", ts_error_text());
@@ -229,9 +246,14 @@ open_doors(struct ingestd *daemon, const struct ts_config *config)
     };
     enum ts_err err;
 
-    daemon->mutation = (struct mutation){
-        .catalog = daemon->catalog, .publish = daemon->publish, .settings = &daemon->settings};
-    err = in_socket_start(&socket, &daemon->in_socket);
+    err = executed_new(MUTATION_RESENDS, MUTATION_RESENDS_PER_STORE, MUTATION_RESEND_BYTES,
+                       &daemon->resends);
+    daemon->mutation = (struct mutation){.catalog = daemon->catalog,
+                                         .publish = daemon->publish,
+                                         .settings = &daemon->settings,
+                                         .resends = daemon->resends};
+    if (err == TS_OK)
+        err = in_socket_start(&socket, &daemon->in_socket);
     if (err == TS_OK)
         err = in_control_start(&daemon->mutation, config->run_dir, daemon->instance,
                                &daemon->in_control);
@@ -306,6 +328,7 @@ shut_down(struct ingestd *daemon)
         _exit(ts_error_exit_code(err));
     }
     err = catalog_close(daemon->catalog);
+    executed_free(daemon->resends);
     publish_close(daemon->publish);
     data_lock_close(daemon->lock_fd);
     if (daemon->durable_fd >= 0)
@@ -318,8 +341,20 @@ shut_down(struct ingestd *daemon)
 /* ---- main ---- */
 
 static void
+check_loop(struct ingestd *daemon)
+{
+    const bool is_alive = daemon->in_socket == NULL || in_socket_is_alive(daemon->in_socket);
+
+    counters_set_alive(is_alive);
+    if (!is_alive)
+        ts_log(TS_LOG_WARNING, "socket: the loop did not go round for %d ms", SWEEP_MS);
+}
+
+static void
 serve(struct ingestd *daemon)
 {
+    unsigned n_sweeps = 0;
+
     for (;;) {
         switch (lifecycle_wait(&daemon->life, SWEEP_MS)) {
         case LIFECYCLE_STOP:
@@ -329,8 +364,11 @@ serve(struct ingestd *daemon)
             break;
         case LIFECYCLE_NOTHING:
             catalog_sweep(daemon->catalog);
-            if (!in_socket_is_alive(daemon->in_socket))
-                ts_log(TS_LOG_WARNING, "socket: the loop did not go round for %d ms", SWEEP_MS);
+            if (++n_sweeps % SWEEPS_PER_CHECK == 0) {
+                in_control_check(daemon->in_control);
+                publish_check(daemon->publish);
+            }
+            check_loop(daemon);
             break;
         }
     }
@@ -345,7 +383,7 @@ main(int argc, char **argv)
     int code;
 
     ts_log_init("ingestd", TS_LOG_INFO);
-    ts_map_guard_install();
+    ts_map_guard_install(); /* a file that somebody truncates takes no other store down */
     parse_arguments(argc, argv, &daemon.flags);
     err = load_config(&daemon.flags, &config);
     if (err != TS_OK || sodium_init() < 0) {
@@ -353,6 +391,7 @@ main(int argc, char **argv)
         return err != TS_OK ? ts_error_exit_code(err) : 1;
     }
     ts_log_set_level(config.log_level);
+    ts_log_set_format(config.log_format);
     settings_init(&daemon.settings, &config);
     ts_config_wipe(&config);
     raise_descriptor_limit();

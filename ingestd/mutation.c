@@ -1,9 +1,14 @@
-/* mutation.c - see mutation.h. */
+/* mutation.c - who may do what, and where it is done. */
 #include "ingestd/mutation.h"
 
-#include <jansson.h>
+#include "common/checksum.h"
+#include "common/log.h"
+#include "ingestd/counters.h"
+#include "ingestd/mutation_parts.h"
+
 #include <string.h>
-#include <strings.h>
+
+#define MAX_RESEND_KEY_BYTES 128
 
 uint16_t
 mutation_error(enum ts_err err, struct ts_text *body)
@@ -11,6 +16,7 @@ mutation_error(enum ts_err err, struct ts_text *body)
     const char *text = ts_error_text();
     const char *code = ts_error_name(err);
 
+    counters_refused(COUNTERS_HTTP, err);
     if (*text == '\0')
         text = ts_error_default_text(err);
     ts_text_puts(body, "{\"error\":");
@@ -21,229 +27,37 @@ mutation_error(enum ts_err err, struct ts_text *body)
     return (uint16_t)ts_error_http_status(err);
 }
 
-/* ---- create ---- */
-
-#define CREATE_MAX_BYTES 65536u /* a JSON tree takes many times its text */
-
-static bool
-is_blank(const char *text, size_t bytes)
+/* Puts text at at[] and returns the place behind it. */
+static inline char *
+put(char *at, const char *text, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r' && text[i] != '\n')
-            return false;
-    }
-    return true;
+    memcpy(at, text, bytes);
+    return at + bytes;
 }
 
-/* A number of the request; 0 is as good as missing. */
-static enum ts_err
-take_number(const char *field, const json_t *value, uint32_t *number)
+void
+mutation_add_record(struct ts_text *body, const struct ts_appended *done, size_t bytes)
 {
-    if (json_is_null(value))
-        return TS_OK;
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > UINT32_MAX)
-        return TS_FAIL(TS_E_PARAM,
-                       "json: cannot unmarshal value into field CreateStoreRequest.%s of type "
-                       "uint32",
-                       field);
-    if (json_integer_value(value) != 0)
-        *number = (uint32_t)json_integer_value(value);
-    return TS_OK;
+    char *at;
+
+    /* A batch has thousands of them: one look for room each. */
+    if (!ts_text_reserve(body, 40 + 3 * TS_FORMAT_NUMBER_BYTES))
+        return;
+    at = put(body->at + body->bytes, "\"timestamp\":", 12);
+    at += ts_format_i64(at, done->time_ns);
+    at = put(at, ",\"block_num\":", 13);
+    at += ts_format_u64(at, done->block_num);
+    at = put(at, ",\"size\":", 8);
+    at += ts_format_u64(at, bytes);
+    body->bytes = (size_t)(at - body->at);
 }
 
-/* "" if it is missing or null. */
-static enum ts_err
-take_string(const char *field, const json_t *value, const char **out)
-{
-    if (json_is_null(value))
-        return TS_OK;
-    if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
-        return TS_FAIL(TS_E_PARAM,
-                       "json: cannot unmarshal value into field CreateStoreRequest.%s of type "
-                       "string",
-                       field);
-    *out = json_string_value(value);
-    return TS_OK;
-}
-
-struct create_fields {
-    const char *name, *type, *codec, *sync, *order; /* views into the JSON */
-};
-
-static enum ts_err
-take_fields(json_t *root, struct create_fields *fields, struct ts_options *options)
-{
-    const char *key;
-    json_t *value;
-    enum ts_err err = TS_OK;
-
-    json_object_foreach(root, key, value)
-    {
-        if (strcasecmp(key, "name") == 0)
-            err = take_string("name", value, &fields->name);
-        else if (strcasecmp(key, "data_type") == 0)
-            err = take_string("data_type", value, &fields->type);
-        else if (strcasecmp(key, "codec") == 0)
-            err = take_string("codec", value, &fields->codec);
-        else if (strcasecmp(key, "sync") == 0)
-            err = take_string("sync", value, &fields->sync);
-        else if (strcasecmp(key, "order") == 0)
-            err = take_string("order", value, &fields->order);
-        else if (strcasecmp(key, "num_blocks") == 0)
-            err = take_number("num_blocks", value, &options->num_blocks);
-        else if (strcasecmp(key, "data_block_size") == 0)
-            err = take_number("data_block_size", value, &options->data_block_bytes);
-        else if (strcasecmp(key, "index_block_size") == 0)
-            err = take_number("index_block_size", value, &options->index_block_bytes);
-        if (err != TS_OK)
-            return err;
-    }
-    return TS_OK;
-}
-
-static enum ts_err
-use_fields(const struct create_fields *fields, char out_name[TS_MAX_NAME_BYTES + 2],
-           struct ts_options *options)
-{
-    enum ts_err err = TS_OK;
-
-    if (*fields->name == '\0')
-        return TS_FAIL(TS_E_PARAM, "Key: 'CreateStoreRequest.Name' Error:Field validation for "
-                                   "'Name' failed on the 'required' tag");
-    if (*fields->type != '\0')
-        err = ts_type_parse(fields->type, &options->type);
-    if (err == TS_OK && *fields->codec != '\0')
-        err = ts_codec_parse(fields->codec, &options->codec);
-    if (err == TS_OK && *fields->sync != '\0')
-        err = ts_sync_parse(fields->sync, &options->sync_ms);
-    if (err == TS_OK && *fields->order != '\0' &&
-        strcmp(fields->order, ts_order_name(TS_ORDER_STRICT)) != 0)
-        err = TS_FAIL(TS_E_CONFIG, "invalid config: order must be strict");
-    if (err != TS_OK)
-        return err;
-    /* One byte more than a name may have, so that a longer one is refused and not cut. */
-    memset(out_name, 0, TS_MAX_NAME_BYTES + 2);
-    strncpy(out_name, fields->name, TS_MAX_NAME_BYTES + 1);
-    return TS_OK;
-}
-
-enum ts_err
-mutation_parse_create(const char *body, size_t bytes, char out_name[TS_MAX_NAME_BYTES + 2],
-                      struct ts_options *options)
-{
-    struct create_fields fields = {"", "", "", "", ""};
-    struct ts_options taken = *options;
-    struct ts_span value;
-    json_error_t error;
-    json_t *root;
-    enum ts_err err;
-
-    if (is_blank(body, bytes))
-        return TS_FAIL(TS_E_JSON, "EOF");
-    if (bytes > CREATE_MAX_BYTES)
-        return TS_FAIL(TS_E_LIMIT, "request of %zu bytes, at most %u are allowed", bytes,
-                       CREATE_MAX_BYTES);
-    root = json_loadb(body, bytes, JSON_DISABLE_EOF_CHECK, &error);
-    if (!json_is_object(root)) {
-        /* Ours words it as the clients know it; jansson refuses a few things more. */
-        err = ts_json_check(body, bytes, &value);
-        if (err == TS_OK)
-            err = *value.at == '{'
-                      ? TS_FAIL(TS_E_JSON, "%s", error.text)
-                      : TS_FAIL(TS_E_PARAM, "json: cannot unmarshal value into Go value of type "
-                                            "CreateStoreRequest");
-        goto out;
-    }
-    err = take_fields(root, &fields, &taken);
-    if (err == TS_OK)
-        err = use_fields(&fields, out_name, &taken);
-    if (err == TS_OK)
-        *options = taken;
-out:
-    json_decref(root);
-    return err;
-}
-
-static enum ts_err
-check_admin(struct mutation *mutation, struct ts_span credential, struct ts_options *options)
-{
-    char given[CONTROL_MAX_CREDENTIAL_BYTES + 1] = "";
-    struct ts_config config;
-    enum ts_err err;
-
-    settings_get(mutation->settings, &config);
-    ts_options_init(options);
-    options->num_blocks = config.num_blocks;
-    options->data_block_bytes = config.data_block_bytes;
-    options->index_block_bytes = config.index_block_bytes;
-    if (credential.bytes > CONTROL_MAX_CREDENTIAL_BYTES) {
-        err = TS_FAIL_PLAIN(TS_E_ADMIN_INVALID);
-    } else {
-        if (credential.bytes > 0)
-            memcpy(given, credential.at, credential.bytes);
-        err = ts_admin_key_check(config.admin_key, given);
-    }
-    explicit_bzero(given, sizeof given);
-    ts_config_wipe(&config);
-    return err;
-}
-
-static uint16_t
-create(struct mutation *mutation, const struct control_request *request, struct ts_text *body)
-{
-    char name[TS_MAX_NAME_BYTES + 2];
-    char key[TS_KEY_TEXT_BYTES];
-    char id[TS_KEY_ID_BYTES];
-    struct ts_options options;
-    enum ts_err err = check_admin(mutation, request->credential, &options);
-
-    if (err == TS_OK)
-        err = mutation_parse_create(request->body.at, request->body.bytes, name, &options);
-    if (err == TS_OK)
-        err = catalog_create(mutation->catalog, name, &options, key);
-    if (err != TS_OK)
-        return mutation_error(err, body);
-    ts_key_id(key, id);
-    ts_text_puts(body, "{\"name\":");
-    ts_text_json_string(body, name, strlen(name));
-    ts_text_printf(body, ",\"api_key\":\"%s\",\"key_id\":\"%s\"}", key, id);
-    explicit_bzero(key, sizeof key);
-    return 201;
-}
-
-/* ---- insert ---- */
-
-bool
-mutation_content_fits(struct ts_span content_type, enum ts_type type)
-{
-    static const char *const wanted[] = {
-        [TS_TYPE_BINARY] = "application/octet-stream",
-        [TS_TYPE_TEXT] = "text/plain",
-        [TS_TYPE_JSON] = "application/json",
-        [TS_TYPE_SCHEMA] = "application/json",
-    };
-    const char *end;
-
-    if (content_type.bytes == 0)
-        return false;
-    end = memchr(content_type.at, ';', content_type.bytes);
-    if (end != NULL)
-        content_type.bytes = (size_t)(end - content_type.at);
-    while (content_type.bytes > 0 && content_type.at[content_type.bytes - 1] == ' ')
-        content_type.bytes--;
-    while (content_type.bytes > 0 && *content_type.at == ' ') {
-        content_type.at++;
-        content_type.bytes--;
-    }
-    return content_type.bytes == strlen(wanted[type]) &&
-           strncasecmp(content_type.at, wanted[type], content_type.bytes) == 0;
-}
+/* ---- who may ---- */
 
 /* In the contract's order: what the key is comes before whether the store exists. */
 static enum ts_err
-find_writable(struct mutation *mutation, const struct control_request *request,
-              struct catalog_store **out_entry)
+find_store(struct mutation *mutation, const struct control_request *request, unsigned scope,
+           struct catalog_store **out_entry)
 {
     const struct ts_span key = request->credential;
     struct catalog_store *entry;
@@ -258,7 +72,7 @@ find_writable(struct mutation *mutation, const struct control_request *request,
         return TS_FAIL_PLAIN(TS_E_KEY_STORE);
     if (err != TS_OK)
         return err;
-    err = ts_keyring_check(entry->keyring, key.at, key.bytes, TS_SCOPE_WRITE);
+    err = ts_keyring_check(entry->keyring, key.at, key.bytes, scope);
     if (err == TS_OK)
         err = catalog_open_store(entry);
     if (err != TS_OK)
@@ -268,77 +82,243 @@ find_writable(struct mutation *mutation, const struct control_request *request,
     return err;
 }
 
-/* What is to be stored, and when. */
-static enum ts_err
-take_record(const struct control_request *request, enum ts_type type, struct ts_span *out_data,
-            int64_t *out_time_ns)
-{
-    struct ts_json_insert insert;
-    enum ts_err err;
+/* ---- whole stores ---- */
 
-    if (!mutation_content_fits(request->content_type, type))
-        return TS_FAIL_PLAIN(TS_E_CONTENT);
-    if (type == TS_TYPE_BINARY || type == TS_TYPE_TEXT) {
-        *out_data = request->body;
-        *out_time_ns = 0;
-        return TS_OK;
-    }
-    err = ts_json_insert(request->body.at, request->body.bytes, false, &insert);
-    if (err != TS_OK)
-        return err;
-    if (!insert.has_data)
-        return TS_FAIL_PLAIN(TS_E_NO_DATA);
-    if (type == TS_TYPE_SCHEMA)
-        return TS_FAIL(TS_E_SCHEMA, "schema validation failed: schema is required for schema data "
-                                    "type");
-    *out_data = insert.data;
-    *out_time_ns = insert.has_time ? insert.time_ns : 0;
-    return TS_OK;
+static uint16_t
+message(struct ts_text *body, const char *text)
+{
+    ts_text_printf(body, "{\"message\":\"%s\"}", text);
+    return 200;
 }
 
 static uint16_t
-insert(struct mutation *mutation, const struct control_request *request, struct ts_text *body)
+drop(struct mutation *mutation, const struct control_request *request, struct ts_text *body)
 {
-    struct catalog_store *entry = NULL;
-    struct ts_appended done = {0};
-    struct ts_span data = {0};
-    int64_t time_ns = 0;
-    enum ts_err err = find_writable(mutation, request, &entry);
+    struct catalog_store *entry;
+    enum ts_err err = find_store(mutation, request, TS_SCOPE_DELETE, &entry);
 
     if (err != TS_OK)
         return mutation_error(err, body);
-    err = take_record(request, entry->type, &data, &time_ns);
-    if (err == TS_OK && atomic_load_explicit(&entry->is_gone, memory_order_relaxed))
-        err = TS_FAIL_PLAIN(TS_E_CLOSED);
-    if (err == TS_OK)
-        err = ts_store_append(entry->store, time_ns, data.at, data.bytes, &done);
-    if (err == TS_OK)
-        publish_moved(mutation->publish, &entry->slot);
+    err = catalog_drop(entry);
+    if (err == TS_OK && mutation->resends != NULL)
+        executed_forget(mutation->resends, entry->id);
     catalog_release(entry);
+    return err == TS_OK ? message(body, "store deleted") : mutation_error(err, body);
+}
+
+static uint16_t
+reset(struct mutation *mutation, struct catalog_store *entry, struct ts_text *body)
+{
+    const enum ts_err err = ts_store_reset(entry->store);
+
     if (err != TS_OK)
         return mutation_error(err, body);
-    ts_text_puts(body, "{\"timestamp\":");
-    ts_text_i64(body, done.time_ns);
-    ts_text_puts(body, ",\"block_num\":");
-    ts_text_u64(body, done.block_num);
-    ts_text_puts(body, ",\"size\":");
-    ts_text_u64(body, data.bytes);
-    ts_text_puts(body, "}");
-    return 201;
+    if (mutation->resends != NULL)
+        executed_forget(mutation->resends, entry->id);
+    publish_reset(mutation->publish, &entry->slot);
+    ts_log(TS_LOG_INFO, "store %s: reset", entry->name);
+    return message(body, "store reset");
+}
+
+/* A signed 64-bit decimal, as the contract has it in a path. */
+static bool
+parse_time(struct ts_span text, int64_t *out_ns)
+{
+    const bool is_negative = text.bytes > 0 && *text.at == '-';
+    const size_t first = text.bytes > 0 && (is_negative || *text.at == '+') ? 1 : 0;
+    int64_t time_ns = 0; /* kept negative: there is one more of them */
+
+    if (text.bytes == first)
+        return false;
+    for (size_t i = first; i < text.bytes; i++) {
+        const int digit = text.at[i] - '0';
+
+        if (digit < 0 || digit > 9 || __builtin_mul_overflow(time_ns, 10, &time_ns) ||
+            __builtin_sub_overflow(time_ns, digit, &time_ns))
+            return false;
+    }
+    if (!is_negative && __builtin_sub_overflow(0, time_ns, &time_ns))
+        return false;
+    *out_ns = time_ns;
+    return true;
+}
+
+static uint16_t
+delete_time(struct mutation *mutation, struct catalog_store *entry,
+            const struct control_request *request, struct ts_text *body)
+{
+    int64_t time_ns;
+    enum ts_err err;
+
+    if (parse_time(request->argument, &time_ns))
+        err = ts_store_delete_time(entry->store, time_ns);
+    else
+        err = TS_FAIL_PLAIN(TS_E_TIME);
+    if (err != TS_OK)
+        return mutation_error(err, body);
+    publish_moved(mutation->publish, &entry->slot);
+    return message(body, "object deleted");
+}
+
+static uint16_t
+put_schema(struct mutation *mutation, struct catalog_store *entry,
+           const struct control_request *request, struct ts_text *body)
+{
+    uint32_t version = 0;
+    enum ts_err err;
+
+    if (entry->type != TS_TYPE_SCHEMA)
+        err = TS_FAIL(TS_E_PARAM, "schema endpoint only available for schema-type stores");
+    else
+        err = store_schema_put(entry->schema, request->body, &version);
+    if (err != TS_OK)
+        return mutation_error(err, body);
+    publish_catalogue(mutation->publish, EVENT_SCHEMA, entry->name);
+    ts_log(TS_LOG_INFO, "store %s: schema version %u", entry->name, version);
+    ts_text_printf(body, "{\"message\":\"schema updated\",\"version\":%u}", version);
+    return 200;
+}
+
+/* ---- once ---- */
+
+/* What a client's idempotency key stands for. The key is his own: that two of them might have one
+ * hash is his risk, and one in 2^64. */
+static enum ts_err
+identify(const struct control_request *request, uint64_t scope, struct executed_id *out)
+{
+    const struct ts_span key = request->argument, type = request->content_type;
+    uint64_t seed = (uint64_t)request->op << 16 | request->flags;
+
+    *out = (struct executed_id){0};
+    if (key.bytes == 0)
+        return TS_OK;
+    if (key.bytes > MAX_RESEND_KEY_BYTES)
+        return TS_FAIL(TS_E_PARAM, "Idempotency-Key has %zu bytes, at most %d are allowed",
+                       key.bytes, MAX_RESEND_KEY_BYTES);
+    for (size_t i = 0; i < key.bytes; i++) {
+        if (key.at[i] < ' ' || key.at[i] > '~')
+            return TS_FAIL(TS_E_PARAM, "Idempotency-Key has bytes that are not printable");
+    }
+    seed = ts_checksum(type.bytes > 0 ? type.at : "", type.bytes, seed);
+    out->scope = scope;
+    out->key = ts_checksum(key.at, key.bytes, 0);
+    out->key += out->key == 0;
+    out->fingerprint = ts_checksum(request->body.at, request->body.bytes, seed);
+    return TS_OK;
+}
+
+/* CONTROL_INSERT and CONTROL_INSERT_BATCH. */
+static uint16_t
+insert_once(struct mutation *mutation, struct catalog_store *entry,
+            const struct control_request *request, struct ts_text *body)
+{
+    char brief[EXECUTED_BRIEF_BYTES] = "";
+    struct executed_id id = {0};
+    uint16_t status = 0;
+    enum ts_err err;
+
+    if (mutation->resends != NULL) {
+        err = identify(request, entry->id, &id);
+        if (err != TS_OK)
+            return mutation_error(err, body);
+        switch (executed_begin(mutation->resends, &id, &status, body)) {
+        case EXECUTED_NEW:
+            break;
+        case EXECUTED_DONE:
+            return status;
+        case EXECUTED_RUNNING:
+            return mutation_error(
+                TS_FAIL(TS_E_UNAVAILABLE, "a request with this Idempotency-Key is being executed"),
+                body);
+        case EXECUTED_OTHER:
+            return mutation_error(
+                TS_FAIL(TS_E_RESEND, "this Idempotency-Key was used for another request"), body);
+        }
+    }
+    status = request->op == CONTROL_INSERT ? mutation_insert(mutation, entry, request, body)
+                                           : mutation_batch(mutation, entry, request, body, brief);
+    if (mutation->resends != NULL)
+        executed_finish(mutation->resends, &id, status, body, *brief != '\0' ? brief : NULL);
+    return status;
+}
+
+/* ---- all of them ---- */
+
+static uint16_t
+execute(struct mutation *mutation, struct catalog_store *entry,
+        const struct control_request *request, struct ts_text *body)
+{
+    switch (request->op) {
+    case CONTROL_RESET_STORE:
+        return reset(mutation, entry, body);
+    case CONTROL_DELETE_TIME:
+        return delete_time(mutation, entry, request, body);
+    case CONTROL_PUT_SCHEMA:
+        return put_schema(mutation, entry, request, body);
+    case CONTROL_INSERT_MESSAGES:
+        return mutation_messages(mutation, entry, request, body);
+    default:
+        return insert_once(mutation, entry, request, body);
+    }
+}
+
+/* What a key must be allowed; 0: no such operation on a store. */
+static unsigned
+scope_of(uint16_t op)
+{
+    switch (op) {
+    case CONTROL_INSERT:
+    case CONTROL_INSERT_BATCH:
+    case CONTROL_INSERT_MESSAGES:
+    case CONTROL_PUT_SCHEMA:
+        return TS_SCOPE_WRITE;
+    case CONTROL_DROP_STORE:
+    case CONTROL_RESET_STORE:
+    case CONTROL_DELETE_TIME:
+        return TS_SCOPE_DELETE;
+    default:
+        return 0;
+    }
 }
 
 uint16_t
 mutation_execute(struct mutation *mutation, const struct control_request *request,
                  struct ts_text *body)
 {
-    switch (request->op) {
-    case CONTROL_CREATE_STORE:
-        return create(mutation, request, body);
-    case CONTROL_INSERT:
-        return insert(mutation, request, body);
-    default:
+    const unsigned scope = scope_of(request->op);
+    struct catalog_store *entry = NULL;
+    uint16_t status;
+    enum ts_err err;
+
+    if (request->op == CONTROL_CREATE_STORE)
+        return mutation_create(mutation, request, body);
+    if (request->op == CONTROL_DROP_STORE)
+        return drop(mutation, request, body);
+    if (scope == 0) {
         TS_FAIL(TS_E_PROTOCOL, "operation %u is not known to this ingestd", request->op);
         mutation_error(TS_E_PROTOCOL, body);
         return 501;
     }
+    err = find_store(mutation, request, scope, &entry);
+    if (err == TS_OK)
+        err = catalog_enter(entry);
+    if (err != TS_OK) {
+        status = mutation_error(err, body);
+    } else {
+        status = execute(mutation, entry, request, body);
+        catalog_leave(entry);
+    }
+    catalog_release(entry);
+    return status;
+}
+
+enum ts_err
+mutation_authorize(struct mutation *mutation, const struct control_request *request)
+{
+    struct catalog_store *entry;
+    const enum ts_err err = find_store(mutation, request, scope_of(request->op), &entry);
+
+    if (err == TS_OK)
+        catalog_release(entry);
+    return err;
 }

@@ -12,8 +12,15 @@
 #define INGESTD_MUTATION_H
 
 #include "ingestd/catalog.h"
+#include "ingestd/executed.h"
 #include "ingestd/settings.h"
 #include "proto/control.h"
+
+/* How many idempotency keys are remembered, of one store and in all, and the bytes of what was
+ * answered to them. */
+#define MUTATION_RESENDS_PER_STORE 64u
+#define MUTATION_RESENDS 1024u
+#define MUTATION_RESEND_BYTES ((size_t)32 << 20)
 
 #define MUTATION_CONTENT_TYPE "application/json; charset=utf-8"
 
@@ -21,12 +28,17 @@ struct mutation {
     struct catalog *catalog;   /* borrowed */
     struct publish *publish;   /* borrowed; may be NULL */
     struct settings *settings; /* borrowed */
+    struct executed *resends;  /* borrowed; NULL: idempotency keys mean nothing */
 };
 
-/* Executes CONTROL_CREATE_STORE or CONTROL_INSERT; another op is answered with 501. instance and
- * request_id are the caller's business. Returns the HTTP status. */
+/* Executes any operation but CONTROL_HELLO; one that is not known is answered with 501. instance
+ * and request_id are the caller's business. Returns the HTTP status. */
 uint16_t mutation_execute(struct mutation *mutation, const struct control_request *request,
                           struct ts_text *body);
+
+/* Whether mutation_execute() would get as far as its operation now. */
+enum ts_err mutation_authorize(struct mutation *mutation,
+                               const struct control_request *request) TS_MUST_USE;
 
 /* Appends the body for `err` and the thread's text; returns the status. */
 uint16_t mutation_error(enum ts_err err, struct ts_text *body);
@@ -35,8 +47,5 @@ uint16_t mutation_error(enum ts_err err, struct ts_text *body);
  * TS_E_JSON, TS_E_PARAM (a field of the wrong kind, the name missing), TS_E_TYPE, TS_E_CONFIG. */
 enum ts_err mutation_parse_create(const char *body, size_t bytes,
                                   char out_name[TS_MAX_NAME_BYTES + 2], struct ts_options *options);
-
-/* True if `content_type`, without its parameters and whatever its case, is the one for `type`. */
-bool mutation_content_fits(struct ts_span content_type, enum ts_type type);
 
 #endif

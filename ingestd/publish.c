@@ -1,10 +1,12 @@
 /* publish.c - see publish.h. */
 #include "ingestd/publish.h"
 
+#include "ingestd/endpoint.h"
+
 #include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/pub.h>
-#include <nng/transport/ipc/ipc.h>
+#include <nng/protocol/pubsub0/sub.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,7 +19,7 @@ struct publish {
     nng_socket socket;
     uint64_t instance;
     int timer_fd; /* owned */
-    _Atomic int n_subscribers;
+    struct endpoint endpoint;
     _Atomic uint64_t n_heads;
 
     pthread_mutex_t lock; /* guards all below, and every slot */
@@ -37,36 +39,10 @@ now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static void
-on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
-{
-    struct publish *publish = arg;
-
-    (void)pipe;
-    /* relaxed: a subscriber looks at the files after it connected, so the first movement that it
-     * is not told of is one that it sees. */
-    atomic_fetch_add_explicit(&publish->n_subscribers, event == NNG_PIPE_EV_ADD_POST ? 1 : -1,
-                              memory_order_relaxed);
-}
-
-static enum ts_err
-listen_at(nng_socket socket, const char *url)
-{
-    nng_listener listener;
-    int rc = nng_listener_create(&listener, socket, url);
-
-    if (rc == 0)
-        rc = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0660);
-    if (rc == 0)
-        rc = nng_listener_start(listener, 0);
-    return rc == 0 ? TS_OK : TS_FAIL(TS_E_IO, "listen on %s: %s", url, nng_strerror(rc));
-}
-
 enum ts_err
 publish_open(const char *run_dir, uint64_t instance, struct publish **out)
 {
     struct publish *publish = calloc(1, sizeof *publish);
-    char url[CONTROL_URL_BYTES];
     enum ts_err err;
     int rc;
 
@@ -86,11 +62,8 @@ publish_open(const char *run_dir, uint64_t instance, struct publish **out)
         err = TS_FAIL(TS_E_SYSTEM, "nng pub socket: %s", nng_strerror(rc));
         goto out;
     }
-    nng_pipe_notify(publish->socket, NNG_PIPE_EV_ADD_POST, on_pipe, publish);
-    nng_pipe_notify(publish->socket, NNG_PIPE_EV_REM_POST, on_pipe, publish);
-    err = control_url(run_dir, CONTROL_EVENT_SOCKET, url);
-    if (err == TS_OK)
-        err = listen_at(publish->socket, url);
+    err = endpoint_open(&publish->endpoint, publish->socket, nng_sub0_open, run_dir,
+                        CONTROL_EVENT_SOCKET, 0);
     if (err == TS_OK)
         *out = publish;
 out:
@@ -104,12 +77,20 @@ publish_close(struct publish *publish)
 {
     if (publish == NULL)
         return;
+    endpoint_close(&publish->endpoint);
     nng_close(publish->socket);
     if (publish->timer_fd >= 0)
         close(publish->timer_fd);
     ts_text_done(&publish->message);
     pthread_mutex_destroy(&publish->lock);
     free(publish);
+}
+
+void
+publish_check(struct publish *publish)
+{
+    if (publish != NULL)
+        endpoint_check(&publish->endpoint);
 }
 
 int
@@ -136,22 +117,29 @@ send_event(struct publish *publish, const struct event *event)
 
 /* Holds the lock. */
 static void
-send_head(struct publish *publish, struct publish_slot *slot, int64_t now)
+send_state(struct publish *publish, const struct publish_slot *slot, enum event_kind kind)
 {
     struct ts_state state;
 
-    slot->sent_ns = now;
-    publish->n_in_interval++;
-    atomic_fetch_add_explicit(&publish->n_heads, 1, memory_order_relaxed);
     ts_view_state(slot->view, &state);
     send_event(publish, &(struct event){
-                            .kind = EVENT_HEAD,
+                            .kind = (uint16_t)kind,
                             .instance = publish->instance,
                             .generation = state.generation,
                             .oldest_no = state.oldest_no,
                             .next_no = state.next_no,
                             .store = {.at = slot->name, .bytes = strlen(slot->name)},
                         });
+}
+
+/* Holds the lock. */
+static void
+send_head(struct publish *publish, struct publish_slot *slot, int64_t now)
+{
+    slot->sent_ns = now;
+    publish->n_in_interval++;
+    atomic_fetch_add_explicit(&publish->n_heads, 1, memory_order_relaxed);
+    send_state(publish, slot, EVENT_HEAD);
 }
 
 /* Holds the lock. True if one more may be sent in this interval. */
@@ -176,16 +164,25 @@ arm(struct publish *publish, int64_t in_ns)
 }
 
 void
+publish_attach(struct publish *publish, struct publish_slot *slot, struct ts_view *view)
+{
+    if (publish == NULL)
+        return;
+    pthread_mutex_lock(&publish->lock);
+    slot->view = view;
+    pthread_mutex_unlock(&publish->lock);
+}
+
+void
 publish_moved(struct publish *publish, struct publish_slot *slot)
 {
     int64_t now;
 
-    if (publish == NULL || slot->view == NULL ||
-        atomic_load_explicit(&publish->n_subscribers, memory_order_relaxed) <= 0)
+    if (publish == NULL || endpoint_peers(&publish->endpoint) <= 0)
         return;
     now = now_ns();
     pthread_mutex_lock(&publish->lock);
-    if (!slot->is_pending) {
+    if (slot->view != NULL && !slot->is_pending) {
         const int64_t since_ns = now - slot->sent_ns;
 
         if (since_ns >= PUBLISH_INTERVAL_NS && has_budget(publish, now)) {
@@ -237,6 +234,17 @@ publish_due(struct publish *publish)
         }
         send_head(publish, take_pending(publish), now);
     }
+    pthread_mutex_unlock(&publish->lock);
+}
+
+void
+publish_reset(struct publish *publish, struct publish_slot *slot)
+{
+    if (publish == NULL)
+        return;
+    pthread_mutex_lock(&publish->lock);
+    if (slot->view != NULL)
+        send_state(publish, slot, EVENT_RESET);
     pthread_mutex_unlock(&publish->lock);
 }
 

@@ -22,10 +22,10 @@
  * past it nng would drop them at random. The others wait for the next interval. */
 #define PUBLISH_MAX_PER_INTERVAL 8u
 
-/* What is kept per store. Zeroed with name and view set; all else guarded by the publisher. */
+/* What is kept per store. Zeroed with the name set; all else guarded by the publisher. */
 struct publish_slot {
     const char *name;     /* borrowed from the store's entry */
-    struct ts_view *view; /* borrowed from the store; NULL while it is not open */
+    struct ts_view *view; /* borrowed from the store; NULL: nothing is told of it */
     int64_t sent_ns;      /* monotonic time of the last EVENT_HEAD */
     bool is_pending;
     struct publish_slot *next; /* of the pending ones */
@@ -37,12 +37,21 @@ struct publish;
 enum ts_err publish_open(const char *run_dir, uint64_t instance, struct publish **out) TS_MUST_USE;
 void publish_close(struct publish *publish);
 
+/* Sees to it that subscribers are let in; see endpoint.h. */
+void publish_check(struct publish *publish);
+
 /* Readable when publish_due() is to be called. */
 int publish_timer_fd(const struct publish *publish);
 void publish_due(struct publish *publish);
 
+/* From now on movements of this store are told, as the view shows them. */
+void publish_attach(struct publish *publish, struct publish_slot *slot, struct ts_view *view);
+
 /* Records of this store became visible. */
 void publish_moved(struct publish *publish, struct publish_slot *slot);
+
+/* The store was reset: told at once, with where it stands now. */
+void publish_reset(struct publish *publish, struct publish_slot *slot);
 
 /* The catalogue changed. */
 void publish_catalogue(struct publish *publish, enum event_kind kind, const char *name);

@@ -1,6 +1,8 @@
 /* socket_batch.c - see socket_batch.h. */
 #include "ingestd/socket_batch.h"
 
+#include "ingestd/counters.h"
+#include "ingestd/slice.h"
 #include "ingestd/socket_line.h"
 
 #include <stdio.h>
@@ -32,21 +34,6 @@ socket_batch_error(struct socket_loop *loop, const char *prefix, const char *tex
     add_answer(loop, line, (size_t)bytes);
 }
 
-static const char *
-item_error_text(enum ts_err err)
-{
-    switch (err) {
-    case TS_E_TIME:
-    case TS_E_ORDER:
-    case TS_E_TOO_LARGE:
-    case TS_E_CLOSED:
-        return ts_error_default_text(err);
-    default:
-        /* The disk failed: the thread's text is that of the last item, and so the same. */
-        return *ts_error_text() != '\0' ? ts_error_text() : ts_error_default_text(err);
-    }
-}
-
 /* Appends what was gathered and answers it. */
 static void
 flush_batch(struct socket_connection *connection, struct socket_loop *loop)
@@ -59,12 +46,14 @@ flush_batch(struct socket_connection *connection, struct socket_loop *loop)
     if (n == 0)
         return;
     loop->n_items = 0;
-    if (atomic_load_explicit(&store->is_gone, memory_order_relaxed)) {
+    if (catalog_enter(store) != TS_OK) {
         for (unsigned i = 0; i < n; i++)
             loop->items[i].err = TS_E_CLOSED;
     } else {
         ts_store_append_batch(store->store, loop->items, n);
+        catalog_leave(store);
     }
+    ts_text_clear(&loop->scratch);
     for (unsigned i = 0; i < n; i++) {
         const struct ts_batch_item *const item = &loop->items[i];
 
@@ -73,14 +62,16 @@ flush_batch(struct socket_connection *connection, struct socket_loop *loop)
             loop->last_no = item->done.record_no;
             n_appended++;
         } else {
+            counters_refused(COUNTERS_SOCKET, item->err);
             loop->out_bytes = (size_t)(out - loop->out);
             socket_batch_error(loop, socket_line_error_prefix(item->err),
-                               item_error_text(item->err));
+                               slice_error_text(item->err));
             out = loop->out + loop->out_bytes;
         }
     }
     loop->out_bytes = (size_t)(out - loop->out);
     atomic_fetch_add_explicit(&loop->n_records, n_appended, memory_order_relaxed);
+    counters_appended(COUNTERS_SOCKET, n_appended);
     if (n_appended < n)
         atomic_fetch_add_explicit(&loop->n_refused, n - n_appended, memory_order_relaxed);
     if (n_appended > 0 && !store->in_socket.is_moved) {
@@ -127,6 +118,7 @@ first_line(struct socket_connection *connection, struct socket_loop *loop, const
     if (err == TS_OK)
         err = authenticate(loop, &auth, &connection->store);
     if (err != TS_OK) {
+        counters_refused(COUNTERS_SOCKET, err);
         connection->state = SOCKET_CLOSING;
         socket_batch_error(loop, "", ts_error_text());
     } else {
@@ -136,8 +128,8 @@ first_line(struct socket_connection *connection, struct socket_loop *loop, const
 }
 
 static void
-refuse_line(struct socket_connection *connection, struct socket_loop *loop, const char *prefix,
-            const char *text)
+refuse_line(struct socket_connection *connection, struct socket_loop *loop, enum ts_err err,
+            const char *prefix, const char *text)
 {
     char kept[SOCKET_MAX_ERROR_BYTES];
 
@@ -145,7 +137,47 @@ refuse_line(struct socket_connection *connection, struct socket_loop *loop, cons
     snprintf(kept, sizeof kept, "%s", text);
     flush_batch(connection, loop);
     socket_batch_error(loop, prefix, kept);
+    counters_refused(COUNTERS_SOCKET, err);
     atomic_fetch_add_explicit(&loop->n_refused, 1, memory_order_relaxed);
+}
+
+static void
+add_item(struct socket_connection *connection, struct socket_loop *loop, int64_t time_ns,
+         const void *data, size_t bytes)
+{
+    loop->items[loop->n_items++] =
+        (struct ts_batch_item){.time_ns = time_ns, .data = data, .bytes = bytes};
+    if (loop->n_items == SOCKET_BATCH)
+        flush_batch(connection, loop);
+}
+
+/* A record of a schema store: its stored form is made in the scratch. */
+static void
+schema_line(struct socket_connection *connection, struct socket_loop *loop,
+            const struct socket_line *line)
+{
+    /* A name of one letter may become an index of 19 digits. */
+    const size_t most_bytes = 4 * line->data.bytes + 64;
+    struct record record;
+    enum ts_err err;
+
+    if (loop->scratch.capacity - loop->scratch.bytes < most_bytes) {
+        flush_batch(connection, loop);
+        ts_text_clear(&loop->scratch);
+        if (!ts_text_reserve(&loop->scratch, most_bytes > SOCKET_SCRATCH_BYTES
+                                                 ? most_bytes
+                                                 : SOCKET_SCRATCH_BYTES)) {
+            refuse_line(connection, loop, TS_E_NOMEM, socket_line_error_prefix(TS_E_NOMEM),
+                        ts_error_default_text(TS_E_NOMEM));
+            return;
+        }
+    }
+    err = record_take_line(&loop->rules, line->data, &loop->scratch, &record);
+    if (err != TS_OK)
+        refuse_line(connection, loop, err, socket_line_error_prefix(err), ts_error_text());
+    else
+        add_item(connection, loop, line->time_ns, record_data(&record, &loop->scratch),
+                 record.bytes);
 }
 
 static void
@@ -156,7 +188,7 @@ record_line(struct socket_connection *connection, struct socket_loop *loop, cons
     const enum ts_err err = socket_line_parse(line, bytes, connection->store->type, &parsed);
 
     if (err != TS_OK) {
-        refuse_line(connection, loop, socket_line_error_prefix(err), ts_error_text());
+        refuse_line(connection, loop, err, socket_line_error_prefix(err), ts_error_text());
         return;
     }
     switch (parsed.kind) {
@@ -168,10 +200,10 @@ record_line(struct socket_connection *connection, struct socket_loop *loop, cons
         connection->state = SOCKET_CLOSING;
         break;
     case SOCKET_LINE_RECORD:
-        loop->items[loop->n_items++] = (struct ts_batch_item){
-            .time_ns = parsed.time_ns, .data = parsed.data.at, .bytes = parsed.data.bytes};
-        if (loop->n_items == SOCKET_BATCH)
-            flush_batch(connection, loop);
+        if (connection->store->type == TS_TYPE_SCHEMA)
+            schema_line(connection, loop, &parsed);
+        else
+            add_item(connection, loop, parsed.time_ns, parsed.data.at, parsed.data.bytes);
         break;
     }
 }
@@ -190,12 +222,12 @@ socket_batch_too_long(struct socket_connection *connection, struct socket_loop *
     if (connection->state == SOCKET_NEW)
         first_line(connection, loop, "", 0);
     else
-        refuse_line(connection, loop, "", "line too long");
+        refuse_line(connection, loop, TS_E_LIMIT, "", "line too long");
 }
 
-size_t
-socket_batch_take(struct socket_connection *connection, struct socket_loop *loop, const char *at,
-                  size_t bytes, size_t scanned)
+static size_t
+take_lines(struct socket_connection *connection, struct socket_loop *loop, const char *at,
+           size_t bytes, size_t scanned)
 {
     const size_t max_bytes = socket_batch_max_line(connection, loop);
     const char *const from = at;
@@ -226,4 +258,26 @@ socket_batch_take(struct socket_connection *connection, struct socket_loop *loop
     if (loop->n_items > 0)
         flush_batch(connection, loop);
     return (size_t)(at - from);
+}
+
+size_t
+socket_batch_take(struct socket_connection *connection, struct socket_loop *loop, const char *at,
+                  size_t bytes, size_t scanned)
+{
+    const bool has_schema =
+        connection->state == SOCKET_OPEN && connection->store->type == TS_TYPE_SCHEMA;
+    size_t used;
+
+    if (has_schema && record_rules_init(connection->store, &loop->rules) != TS_OK) {
+        /* Its schema can't be read: nothing can be checked, nothing is taken. */
+        socket_batch_error(loop, "store failed: ", ts_error_text());
+        connection->state = SOCKET_CLOSING;
+        return bytes;
+    }
+    used = take_lines(connection, loop, at, bytes, scanned);
+    if (has_schema)
+        record_rules_done(&loop->rules);
+    if (loop->scratch.capacity > 4 * SOCKET_SCRATCH_BYTES)
+        ts_text_done(&loop->scratch);
+    return used;
 }

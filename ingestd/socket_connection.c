@@ -2,6 +2,7 @@
 #include "ingestd/socket_connection.h"
 
 #include "common/log.h"
+#include "ingestd/counters.h"
 #include "ingestd/socket_batch.h"
 
 #include <errno.h>
@@ -56,6 +57,7 @@ socket_loop_done(struct socket_loop *loop)
     free(loop->items);
     free(loop->in);
     free(loop->out);
+    ts_text_done(&loop->scratch);
     if (loop->epoll_fd >= 0)
         close(loop->epoll_fd);
 }
@@ -138,11 +140,20 @@ keep_answers(struct socket_connection *connection, struct socket_loop *loop, con
     connection->out_bytes += bytes;
 }
 
+/* A store that was dropped makes nothing durable. */
 static bool
 is_durable(const struct socket_connection *connection, uint64_t record_no)
 {
-    return connection->store->sync_ms != TS_SYNC_EACH ||
-           ts_store_durable_no(connection->store->store) >= record_no;
+    struct catalog_store *const store = connection->store;
+    bool is;
+
+    if (store->sync_ms != TS_SYNC_EACH)
+        return true;
+    if (catalog_enter(store) != TS_OK)
+        return false;
+    is = ts_store_durable_no(store->store) >= record_no;
+    catalog_leave(store);
+    return is;
 }
 
 /* What socket_batch_take() answered goes out, or is kept: behind what is kept already, or until its
@@ -385,6 +396,7 @@ socket_connection_open(struct socket_loop *loop, int fd, int64_t deadline_ns)
     LIST_INSERT_HEAD(&loop->all, connection, all);
     TAILQ_INSERT_TAIL(&loop->unknown, connection, unknown);
     loop->n_connections++;
+    counters_feeder(1);
     return TS_OK;
 }
 
@@ -402,6 +414,7 @@ socket_connection_close(struct socket_connection *connection, struct socket_loop
     LIST_REMOVE(connection, all);
     SLIST_INSERT_HEAD(&loop->closed, connection, closed);
     loop->n_connections--;
+    counters_feeder(-1);
 }
 
 void
@@ -416,15 +429,20 @@ socket_connection_refuse(struct socket_connection *connection, struct socket_loo
 
 /* ---- all connections ---- */
 
-/* Whether the store's disk failed, so that nothing of it becomes durable any more. The store
- * refuses this record in any case: asking with it changes nothing. */
+/* Whether the store failed or is no more, so that nothing of it becomes durable any more: then
+ * with the thread's text. If not, it is asked for another sync. */
 static bool
-has_failed(struct ts_store *store)
+has_failed(struct catalog_store *store)
 {
-    struct ts_batch_item item = {.time_ns = -1, .data = "", .bytes = 0};
+    bool failed;
 
-    ts_store_append_batch(store, &item, 1);
-    return item.err != TS_E_TIME;
+    if (catalog_enter(store) != TS_OK)
+        return true;
+    failed = ts_store_check(store->store) != TS_OK;
+    if (!failed)
+        ts_store_commit_start(store->store);
+    catalog_leave(store);
+    return failed;
 }
 
 void
@@ -435,11 +453,9 @@ socket_loop_durable(struct socket_loop *loop)
     for (connection = LIST_FIRST(&loop->held); connection != NULL; connection = next) {
         next = LIST_NEXT(connection, held);
         if (connection->held_no != 0 && !is_durable(connection, connection->held_no)) {
-            if (!has_failed(connection->store->store)) {
-                /* That was a sync which began before its record: another one is needed. */
-                ts_store_commit_start(connection->store->store);
+            /* If not, that was a sync which began before its record: another one is needed. */
+            if (!has_failed(connection->store))
                 continue;
-            }
             /* The answers say OK, and that is no longer true of a power failure. */
             connection->out_bytes = connection->out_off = 0;
             connection->state = SOCKET_CLOSING;
@@ -475,8 +491,10 @@ socket_loop_end_round(struct socket_loop *loop)
 
         LIST_REMOVE(store, in_socket.moved);
         store->in_socket.is_moved = false;
-        if (store->sync_ms == TS_SYNC_EACH)
+        if (store->sync_ms == TS_SYNC_EACH && catalog_enter(store) == TS_OK) {
             ts_store_commit_start(store->store);
+            catalog_leave(store);
+        }
         publish_moved(loop->publish, &store->slot);
     }
     free_closed(loop);

@@ -14,7 +14,7 @@
 #ifndef INGESTD_SOCKET_CONNECTION_H
 #define INGESTD_SOCKET_CONNECTION_H
 
-#include "ingestd/catalog.h"
+#include "ingestd/record.h"
 #include "ingestd/settings.h"
 
 #include <sys/queue.h>
@@ -29,6 +29,8 @@
 /* Answers that may pile up before we look whether the client takes them. */
 #define SOCKET_OUT_BYTES (256u << 10)
 #define SOCKET_MAX_ERROR_BYTES 600u
+/* Of schema records that wait to be appended; one that might not fit any more ends the batch. */
+#define SOCKET_SCRATCH_BYTES (64u << 10)
 /* The longest first line: longer ones are no AUTH. */
 #define SOCKET_MAX_AUTH_BYTES 1024u
 
@@ -79,8 +81,11 @@ struct socket_loop {
     /* Scratch of the one connection that is being served. */
     struct ts_batch_item *items; /* SOCKET_BATCH */
     unsigned n_items;
-    char *in;  /* SOCKET_REST_BYTES + SOCKET_READ_BYTES */
-    char *out; /* SOCKET_OUT_BYTES and one batch and one error more */
+    struct record_rules rules; /* of its store, while its lines are taken */
+    struct ts_text scratch;    /* what items of a schema store point into: it does not move while
+                                * there are any */
+    char *in;                  /* SOCKET_REST_BYTES + SOCKET_READ_BYTES */
+    char *out;                 /* SOCKET_OUT_BYTES and one batch and one error more */
     size_t out_bytes;
     uint64_t last_no; /* of the newest record appended and not yet answered; 0: none */
 

@@ -3,11 +3,12 @@
  * Purpose    Take a line apart: the first one (AUTH), a command, or a record with or without a
  *            timestamp of its own. And put together the answer to a record.
  * Invariant  Blanks around a line (space, tab, CR, VT, FF) never count. A record is refused here
- *            exactly if its bytes do not fit the store's type.
+ *            exactly if its bytes do not fit the store's type; that of a schema store is not
+ *            looked at.
  * Ownership  Spans are views into the line.
  * Threads    No state; any thread. This is the hot path: no allocation, no system call.
  * Errors     TS_E_USAGE for a first line of another shape, TS_E_JSON, TS_E_TIME, TS_E_CONTENT (a
- *            text that is no UTF-8), TS_E_SCHEMA; the thread's text says why.
+ *            text that is no UTF-8); the thread's text says why.
  */
 #ifndef INGESTD_SOCKET_LINE_H
 #define INGESTD_SOCKET_LINE_H

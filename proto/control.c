@@ -8,7 +8,7 @@
 enum message { MESSAGE_REQUEST = 1, MESSAGE_REPLY, MESSAGE_EVENT };
 
 #define PREFIX_BYTES 16u
-#define REQUEST_BYTES 48u
+#define REQUEST_BYTES 56u
 #define REPLY_BYTES 40u
 #define EVENT_BYTES 48u
 
@@ -120,15 +120,18 @@ control_request_encode(const struct control_request *request, struct ts_text *ou
 
     write_prefix(header, MESSAGE_REQUEST, request->instance);
     write_le(header + 16, 2, request->op);
+    write_le(header + 18, 2, request->flags);
     write_le(header + 24, 8, request->request_id);
     write_le(header + 32, 4, request->store.bytes);
     write_le(header + 36, 4, request->credential.bytes);
     write_le(header + 40, 4, request->content_type.bytes);
-    write_le(header + 44, 4, request->body.bytes);
+    write_le(header + 44, 4, request->argument.bytes);
+    write_le(header + 48, 4, request->body.bytes);
     ts_text_add(out, header, sizeof header);
     add_span(out, request->store);
     add_span(out, request->credential);
     add_span(out, request->content_type);
+    add_span(out, request->argument);
     add_span(out, request->body);
 }
 
@@ -141,18 +144,22 @@ control_request_decode(const void *message, size_t bytes, struct control_request
         {"store", 32, TS_MAX_NAME_BYTES, &request.store},
         {"credential", 36, CONTROL_MAX_CREDENTIAL_BYTES, &request.credential},
         {"content type", 40, CONTROL_MAX_CONTENT_TYPE_BYTES, &request.content_type},
-        {"body", 44, UINT32_MAX, &request.body},
+        {"argument", 44, CONTROL_MAX_ARGUMENT_BYTES, &request.argument},
+        {"body", 48, UINT32_MAX, &request.body},
     };
     enum ts_err err = check_prefix(at, bytes, MESSAGE_REQUEST, REQUEST_BYTES);
 
     if (err == TS_OK)
-        err = check_zero(at, 18, 24);
+        err = check_zero(at, 20, 24);
+    if (err == TS_OK)
+        err = check_zero(at, 52, 56);
     if (err == TS_OK)
         err = take_parts(at, bytes, REQUEST_BYTES, parts, sizeof parts / sizeof parts[0]);
     if (err != TS_OK)
         return err;
     request.instance = read_le(at + 8, 8);
     request.op = (uint16_t)read_le(at + 16, 2);
+    request.flags = (uint16_t)read_le(at + 18, 2);
     request.request_id = read_le(at + 24, 8);
     *out = request;
     return TS_OK;
@@ -242,6 +249,39 @@ event_decode(const void *message, size_t bytes, struct event *out)
         .store = {.at = (const char *)at + EVENT_BYTES, .bytes = name_bytes},
     };
     return TS_OK;
+}
+
+size_t
+control_frame_begin(struct ts_text *out)
+{
+    const size_t start = out->bytes;
+
+    ts_text_add(out, "\0\0\0", CONTROL_FRAME_BYTES);
+    return start;
+}
+
+void
+control_frame_end(struct ts_text *out, size_t start)
+{
+    if (!out->failed)
+        write_le((uint8_t *)out->at + start, CONTROL_FRAME_BYTES,
+                 out->bytes - start - CONTROL_FRAME_BYTES);
+}
+
+bool
+control_frame_take(struct ts_span *rest, struct ts_span *out)
+{
+    size_t bytes;
+
+    if (rest->bytes < CONTROL_FRAME_BYTES)
+        return false;
+    bytes = (size_t)read_le((const uint8_t *)rest->at, CONTROL_FRAME_BYTES);
+    if (bytes > rest->bytes - CONTROL_FRAME_BYTES)
+        return false;
+    *out = (struct ts_span){.at = rest->at + CONTROL_FRAME_BYTES, .bytes = bytes};
+    rest->at += CONTROL_FRAME_BYTES + bytes;
+    rest->bytes -= CONTROL_FRAME_BYTES + bytes;
+    return true;
 }
 
 enum ts_err

@@ -11,8 +11,9 @@
  * Units      Integers are little endian. Lengths are bytes.
  *
  *   all       0 magic "TSC\n" | 4 u16 version | 6 u8 kind of message | 7 u8 zero | 8 u64 instance
- *   request  16 u16 op | 18 6 zero | 24 u64 request id
- *            32 u32 store | 36 u32 credential | 40 u32 content type | 44 u32 body (lengths) | bytes
+ *   request  16 u16 op | 18 u16 flags | 20 4 zero | 24 u64 request id | 32 u32 store
+ *            36 u32 credential | 40 u32 content type | 44 u32 argument | 48 u32 body (lengths)
+ *            52 4 zero | bytes
  *   reply    16 u16 status | 18 6 zero | 24 u64 request id
  *            32 u32 content type | 36 u32 body (lengths) | bytes
  *   event    16 u16 kind | 18 u16 store (length) | 20 4 zero | 24 u64 generation | 32 u64 oldest no
@@ -37,22 +38,46 @@
 
 #define CONTROL_MAX_CREDENTIAL_BYTES 1024
 #define CONTROL_MAX_CONTENT_TYPE_BYTES 256
+#define CONTROL_MAX_ARGUMENT_BYTES 256
 /* What a message may need besides its body: the limit for nng is the body's limit plus this. */
 #define CONTROL_OVERHEAD_BYTES 4096
+/* No reply is longer: what would be is refused before anything is done. */
+#define CONTROL_MAX_REPLY_BYTES ((size_t)64 << 20)
 
 /* Numbers are part of the wire: new ones are added at the end. An op that ingestd does not know is
  * answered with 501, so that a newer queryd can tell. */
 enum control_op {
     CONTROL_HELLO = 1,    /* who is there: the reply's instance. Needs no credential */
     CONTROL_CREATE_STORE, /* credential: admin key. body: JSON of POST /api/stores */
-    CONTROL_INSERT        /* credential: store key. body: of POST /api/stores/:store/data */
+    /* All that follow name a store. credential: its key. */
+    CONTROL_INSERT,      /* body: of POST …/data. argument: idempotency key, or empty */
+    CONTROL_DROP_STORE,  /* DELETE /api/stores/:store */
+    CONTROL_RESET_STORE, /* POST …/reset */
+    CONTROL_DELETE_TIME, /* argument: the timestamp of DELETE …/data/time/:timestamp, as it came */
+    CONTROL_PUT_SCHEMA,  /* body: of PUT …/schema */
+    CONTROL_INSERT_BATCH,    /* body: of POST …/data/batch. argument: as with CONTROL_INSERT */
+    CONTROL_INSERT_MESSAGES, /* body: messages of ws/write, in a frame each. The reply's body: as
+                              * many answers, in a frame each */
+    CONTROL_BUNDLE /* body: requests, in a frame each; the reply's: as many replies. They are
+                    * executed one after the other. Needs no credential: each has its own */
 };
+
+enum control_flags {
+    CONTROL_ATOMIC = 1, /* CONTROL_INSERT_BATCH: all or nothing */
+    CONTROL_COMPACT = 2 /* CONTROL_INSERT_MESSAGES: schema records have indices, not names */
+};
+
+/* Messages and answers follow each other, each with its length before it: u32 and so many bytes. */
+#define CONTROL_FRAME_BYTES 4
+/* So much of them is gathered for one request; the last message may go beyond. */
+#define CONTROL_MESSAGES_BYTES ((size_t)256 << 10)
 
 struct control_request {
     uint16_t op;
+    uint16_t flags;
     uint64_t instance;   /* of the ingestd meant, from HELLO; 0 in HELLO. Another one refuses */
     uint64_t request_id; /* random and not 0: a request that arrives twice is executed once */
-    struct ts_span store, credential, content_type, body;
+    struct ts_span store, credential, content_type, argument, body;
 };
 
 struct control_reply {
@@ -63,7 +88,14 @@ struct control_reply {
 };
 
 /* Unknown kinds are to be ignored. */
-enum event_kind { EVENT_HEAD = 1, EVENT_CREATED, EVENT_DROPPED, EVENT_RESET, EVENT_KEYS };
+enum event_kind {
+    EVENT_HEAD = 1,
+    EVENT_CREATED,
+    EVENT_DROPPED,
+    EVENT_RESET,
+    EVENT_KEYS,
+    EVENT_SCHEMA
+};
 
 struct event {
     uint16_t kind;
@@ -82,6 +114,15 @@ void event_encode(const struct event *event, struct ts_text *out);
 enum ts_err control_request_decode(const void *message, size_t bytes, struct control_request *out);
 enum ts_err control_reply_decode(const void *message, size_t bytes, struct control_reply *out);
 enum ts_err event_decode(const void *message, size_t bytes, struct event *out);
+
+/* Room for the length of a frame whose bytes are then appended; gives its place. */
+size_t control_frame_begin(struct ts_text *out);
+
+/* Sets the length of the frame begun at `start`. */
+void control_frame_end(struct ts_text *out, size_t start);
+
+/* Takes the first frame off *rest. False, and nothing is changed, if there is no whole one. */
+bool control_frame_take(struct ts_span *rest, struct ts_span *out);
 
 /* "ipc://<run_dir>/<socket>". TS_E_USAGE if the path is longer than a socket's may be. */
 enum ts_err control_url(const char *run_dir, const char *socket, char out_url[CONTROL_URL_BYTES]);

@@ -10,35 +10,48 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define HELLO_TIMEOUT_MS 5000
+#define SPARE_LINES 16 /* kept for the next calls */
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 250
-#define MAX_REPLY_BYTES ((size_t)1 << 20)
+/* For so long an ingestd counts as just started; so long its connection is then waited for, which
+ * is longer than a pause of the dialer. */
+#define FRESH_S 1
+#define CONNECT_TIMEOUT_MS 500
+
+/* What one exchange needs of nng. */
+struct line {
+    nng_aio *aio; /* owned; NULL: there is none */
+    nng_ctx context;
+};
 
 /* A call under way. */
 struct call {
     struct call *next, *before; /* guarded by forward->lock */
-    nng_aio *aio;
-    nng_ctx context;
-    bool has_context;
+    struct line line;
     bool is_ended; /* the connection broke, or forward_stop(); guarded by forward->lock */
 };
 
 struct forward {
     nng_socket socket;
     bool has_socket;
-    pthread_mutex_t lock; /* guards the rest */
-    pthread_cond_t is_connected;
+    char path[CONTROL_URL_BYTES]; /* of ingestd's socket */
+    pthread_mutex_t lock;         /* guards the rest */
+    pthread_cond_t connected;     /* n_pipes rose, or is_stopped */
     unsigned n_pipes;
     uint64_t instance; /* of the connected ingestd; 0: not asked yet */
     uint64_t next_request_id;
     bool is_stopped;
     struct call *calls;
+    struct line spares[SPARE_LINES]; /* owned */
+    unsigned n_spares;
 };
 
 /* Ends every call under way. Under forward->lock. */
@@ -47,7 +60,7 @@ end_calls(struct forward *forward)
 {
     for (struct call *call = forward->calls; call != NULL; call = call->next) {
         call->is_ended = true;
-        nng_aio_abort(call->aio, NNG_ECONNRESET);
+        nng_aio_abort(call->line.aio, NNG_ECONNRESET);
     }
 }
 
@@ -60,7 +73,7 @@ on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
     pthread_mutex_lock(&forward->lock);
     if (event == NNG_PIPE_EV_ADD_POST) {
         forward->n_pipes++;
-        pthread_cond_broadcast(&forward->is_connected);
+        pthread_cond_broadcast(&forward->connected);
     } else if (event == NNG_PIPE_EV_REM_POST && forward->n_pipes > 0) {
         forward->n_pipes--;
         forward->instance = 0;
@@ -81,13 +94,25 @@ dial(struct forward *forward, const char *url)
     nng_socket_set_ms(forward->socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
     nng_socket_set_ms(forward->socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
     nng_socket_set_ms(forward->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
-    nng_socket_set_size(forward->socket, NNG_OPT_RECVMAXSZ, MAX_REPLY_BYTES);
+    nng_socket_set_size(forward->socket, NNG_OPT_RECVMAXSZ,
+                        CONTROL_MAX_REPLY_BYTES + CONTROL_OVERHEAD_BYTES);
     nng_pipe_notify(forward->socket, NNG_PIPE_EV_ADD_POST, on_pipe, forward);
     nng_pipe_notify(forward->socket, NNG_PIPE_EV_REM_POST, on_pipe, forward);
     failed = nng_dial(forward->socket, url, NULL, NNG_FLAG_NONBLOCK);
     if (failed != 0)
         return TS_FAIL(TS_E_SYSTEM, "dial %s: %s", url, nng_strerror(failed));
     return TS_OK;
+}
+
+static void
+cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 enum ts_err
@@ -103,8 +128,9 @@ forward_open(const char *run_dir, struct forward **out)
     forward = calloc(1, sizeof *forward);
     if (forward == NULL)
         return TS_FAIL(TS_E_NOMEM, "no memory to forward requests");
+    snprintf(forward->path, sizeof forward->path, "%s", strstr(url, "//") + 2);
     pthread_mutex_init(&forward->lock, NULL);
-    pthread_cond_init(&forward->is_connected, NULL);
+    cond_init(&forward->connected);
     /* Request numbers of two queryds, or of two lives of one, must not meet. */
     if (getrandom(&forward->next_request_id, sizeof forward->next_request_id, 0) !=
         (ssize_t)sizeof forward->next_request_id) {
@@ -126,7 +152,17 @@ forward_stop(struct forward *forward)
     pthread_mutex_lock(&forward->lock);
     forward->is_stopped = true;
     end_calls(forward);
+    pthread_cond_broadcast(&forward->connected);
     pthread_mutex_unlock(&forward->lock);
+}
+
+static void
+line_close(struct line *line)
+{
+    if (line->aio == NULL)
+        return;
+    nng_ctx_close(line->context);
+    nng_aio_free(line->aio);
 }
 
 void
@@ -134,19 +170,43 @@ forward_close(struct forward *forward)
 {
     if (forward == NULL)
         return;
+    while (forward->n_spares > 0)
+        line_close(&forward->spares[--forward->n_spares]);
     if (forward->has_socket)
         nng_close(forward->socket);
-    pthread_cond_destroy(&forward->is_connected);
+    pthread_cond_destroy(&forward->connected);
     pthread_mutex_destroy(&forward->lock);
     free(forward);
 }
 
-bool
-forward_is_connected(struct forward *forward)
+/* True if ingestd's socket was made this moment. It is not asked with a connect(): nng's listener
+ * (1.5.2) takes no connection any more after one that closes without having spoken. */
+static bool
+is_fresh(const struct forward *forward)
 {
+    struct timespec now;
+    struct stat st;
+
+    if (stat(forward->path, &st) != 0)
+        return false;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec >= st.st_ctim.tv_sec && now.tv_sec - st.st_ctim.tv_sec <= FRESH_S;
+}
+
+static bool
+await(struct forward *forward, unsigned timeout_ms)
+{
+    struct timespec until;
     bool is_connected;
 
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&forward->lock);
+    while (forward->n_pipes == 0 && !forward->is_stopped && timeout_ms > 0 &&
+           pthread_cond_timedwait(&forward->connected, &forward->lock, &until) == 0)
+        ;
     is_connected = forward->n_pipes > 0;
     pthread_mutex_unlock(&forward->lock);
     return is_connected;
@@ -155,18 +215,16 @@ forward_is_connected(struct forward *forward)
 void
 forward_await(struct forward *forward, unsigned timeout_ms)
 {
-    struct timespec until;
-    int failed = 0;
+    await(forward, timeout_ms);
+}
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&forward->lock);
-    while (forward->n_pipes == 0 && failed == 0)
-        failed =
-            pthread_cond_clockwait(&forward->is_connected, &forward->lock, CLOCK_MONOTONIC, &until);
-    pthread_mutex_unlock(&forward->lock);
+bool
+forward_is_connected(struct forward *forward)
+{
+    if (await(forward, 0))
+        return true;
+    /* It may have come this moment, and the dialer has not seen it yet. */
+    return is_fresh(forward) && await(forward, CONNECT_TIMEOUT_MS);
 }
 
 /* ---- one exchange ---- */
@@ -184,46 +242,70 @@ nobody_knows(const char *why)
 }
 
 static enum ts_err
+line_open(struct forward *forward, struct line *out)
+{
+    struct line line = {0};
+
+    if (nng_aio_alloc(&line.aio, NULL, NULL) != 0)
+        return TS_FAIL(TS_E_NOMEM, "no memory to forward a request");
+    if (nng_ctx_open(&line.context, forward->socket) != 0) {
+        nng_aio_free(line.aio);
+        return TS_FAIL(TS_E_NOMEM, "no memory to forward a request");
+    }
+    *out = line;
+    return TS_OK;
+}
+
+/* Under the lock. */
+static void
+enlist(struct forward *forward, struct call *call)
+{
+    call->next = forward->calls;
+    if (call->next != NULL)
+        call->next->before = call;
+    forward->calls = call;
+}
+
+static enum ts_err
 call_begin(struct forward *forward, struct call *call, unsigned timeout_ms)
 {
     enum ts_err err = TS_OK;
 
     *call = (struct call){0};
-    if (nng_aio_alloc(&call->aio, NULL, NULL) != 0)
-        return TS_FAIL(TS_E_NOMEM, "no memory to forward a request");
-    nng_aio_set_timeout(call->aio, (nng_duration)timeout_ms);
     pthread_mutex_lock(&forward->lock);
-    if (forward->n_pipes == 0 || forward->is_stopped) {
+    if (forward->n_pipes == 0 || forward->is_stopped)
         err = nothing_sent();
-    } else if (nng_ctx_open(&call->context, forward->socket) != 0) {
-        err = TS_FAIL(TS_E_NOMEM, "no memory to forward a request");
-    } else {
-        call->has_context = true;
-        call->next = forward->calls;
-        if (call->next != NULL)
-            call->next->before = call;
-        forward->calls = call;
+    else if (forward->n_spares > 0)
+        call->line = forward->spares[--forward->n_spares];
+    else
+        err = line_open(forward, &call->line);
+    if (err == TS_OK) {
+        nng_aio_set_timeout(call->line.aio, (nng_duration)timeout_ms);
+        enlist(forward, call);
     }
     pthread_mutex_unlock(&forward->lock);
     return err;
 }
 
+/* A line on which something failed may still hear of it: only a clean one is used again. */
 static void
-call_end(struct forward *forward, struct call *call)
+call_end(struct forward *forward, struct call *call, bool is_clean)
 {
-    if (call->has_context) {
-        pthread_mutex_lock(&forward->lock);
-        if (call->before != NULL)
-            call->before->next = call->next;
-        else
-            forward->calls = call->next;
-        if (call->next != NULL)
-            call->next->before = call->before;
-        pthread_mutex_unlock(&forward->lock);
-        nng_ctx_close(call->context);
+    if (call->line.aio == NULL)
+        return;
+    pthread_mutex_lock(&forward->lock);
+    if (call->before != NULL)
+        call->before->next = call->next;
+    else
+        forward->calls = call->next;
+    if (call->next != NULL)
+        call->next->before = call->before;
+    if (is_clean && !call->is_ended && forward->n_spares < SPARE_LINES) {
+        forward->spares[forward->n_spares++] = call->line;
+        call->line.aio = NULL;
     }
-    if (call->aio != NULL)
-        nng_aio_free(call->aio);
+    pthread_mutex_unlock(&forward->lock);
+    line_close(&call->line);
 }
 
 /* Starts a send or a receive unless the call was ended meanwhile; waits for it. 0, or why not. */
@@ -236,14 +318,14 @@ call_step(struct forward *forward, struct call *call, bool is_send)
     pthread_mutex_lock(&forward->lock);
     is_ended = call->is_ended;
     if (!is_ended && is_send)
-        nng_ctx_send(call->context, call->aio);
+        nng_ctx_send(call->line.context, call->line.aio);
     else if (!is_ended)
-        nng_ctx_recv(call->context, call->aio);
+        nng_ctx_recv(call->line.context, call->line.aio);
     pthread_mutex_unlock(&forward->lock);
     if (is_ended)
         return NNG_ECONNRESET;
-    nng_aio_wait(call->aio);
-    return nng_aio_result(call->aio);
+    nng_aio_wait(call->line.aio);
+    return nng_aio_result(call->line.aio);
 }
 
 static enum ts_err
@@ -288,14 +370,14 @@ exchange(struct forward *forward, const struct control_request *request, unsigne
     struct call call;
     nng_msg *message;
     enum ts_err err;
-    int failed;
+    int failed = 0;
 
     err = call_begin(forward, &call, timeout_ms);
     if (err == TS_OK)
         err = encode(request, &message);
     if (err != TS_OK)
         goto out;
-    nng_aio_set_msg(call.aio, message);
+    nng_aio_set_msg(call.line.aio, message);
     failed = call_step(forward, &call, true);
     if (failed != 0) {
         nng_msg_free(message);
@@ -308,9 +390,9 @@ exchange(struct forward *forward, const struct control_request *request, unsigne
         err = nobody_knows(failed == NNG_ETIMEDOUT ? "ingestd did not answer in time"
                                                    : "ingestd went away");
     else
-        err = take_reply(nng_aio_get_msg(call.aio), request->request_id, out);
+        err = take_reply(nng_aio_get_msg(call.line.aio), request->request_id, out);
 out:
-    call_end(forward, &call);
+    call_end(forward, &call, failed == 0);
     return err;
 }
 
@@ -333,15 +415,13 @@ find_instance(struct forward *forward, uint64_t *out_instance)
 {
     struct control_request hello = {.op = CONTROL_HELLO};
     struct forward_reply reply;
-    bool is_connected;
     enum ts_err err;
 
+    if (!forward_is_connected(forward))
+        return nothing_sent();
     pthread_mutex_lock(&forward->lock);
     *out_instance = forward->instance;
-    is_connected = forward->n_pipes > 0 && !forward->is_stopped;
     pthread_mutex_unlock(&forward->lock);
-    if (!is_connected)
-        return nothing_sent();
     if (*out_instance != 0)
         return TS_OK;
     hello.request_id = new_request_id(forward);
@@ -358,14 +438,23 @@ find_instance(struct forward *forward, uint64_t *out_instance)
 }
 
 enum ts_err
+forward_prepare(struct forward *forward, struct control_request *request)
+{
+    const enum ts_err err = find_instance(forward, &request->instance);
+
+    if (err == TS_OK)
+        request->request_id = new_request_id(forward);
+    return err;
+}
+
+enum ts_err
 forward_call(struct forward *forward, struct control_request *request, struct forward_reply *out)
 {
     enum ts_err err;
 
-    err = find_instance(forward, &request->instance);
+    err = forward_prepare(forward, request);
     if (err != TS_OK)
         return err;
-    request->request_id = new_request_id(forward);
     err = exchange(forward, request, FORWARD_TIMEOUT_MS, out);
     if (err == TS_OK && out->reply.instance != request->instance) {
         /* It was refused; the next request is to find the new one. */
@@ -379,6 +468,8 @@ forward_call(struct forward *forward, struct control_request *request, struct fo
 void
 forward_reply_done(struct forward_reply *reply)
 {
-    nng_msg_free(reply->message);
-    reply->message = NULL;
+    if (reply->message != NULL)
+        nng_msg_free(reply->message);
+    free(reply->copy);
+    reply->message = reply->copy = NULL;
 }

@@ -22,8 +22,8 @@
 struct forward;
 
 struct forward_reply {
-    struct control_reply reply; /* views into message */
-    void *message;              /* owned */
+    struct control_reply reply; /* views into message, or copy */
+    void *message, *copy;       /* owned; one of them is NULL */
 };
 
 /* Connects to the ingestd of run_dir whenever there is one. */
@@ -33,11 +33,16 @@ enum ts_err forward_open(const char *run_dir, struct forward **out) TS_MUST_USE;
 void forward_stop(struct forward *forward);
 void forward_close(struct forward *forward);
 
+/* False at once if no ingestd is there. One that was started this moment is waited for, half a
+ * second at most. */
 bool forward_is_connected(struct forward *forward);
 
 /* Waits until an ingestd is connected, timeout_ms at most: whoever starts both should not have his
  * first write refused because queryd is some milliseconds ahead of its connection. */
 void forward_await(struct forward *forward, unsigned timeout_ms);
+
+/* Sets instance and request_id of a request that is to be sent in another one. */
+enum ts_err forward_prepare(struct forward *forward, struct control_request *request) TS_MUST_USE;
 
 /* Sends *request, whose instance and request_id are set here, and waits for the reply. */
 enum ts_err forward_call(struct forward *forward, struct control_request *request,

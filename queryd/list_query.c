@@ -138,17 +138,44 @@ parse_period(struct http_request *req, enum list_kind kind, int64_t now_ns, stru
     return parse_ends(req, out);
 }
 
-/* Better refused than answered with something that is not what was asked for. */
-static enum ts_err
-check_aggregation(struct http_request *req, enum list_kind kind, enum ts_type type)
+/* A missing parameter is an empty one. */
+static struct ts_span
+find_or_empty(struct http_request *req, const char *name)
+{
+    struct ts_span text;
+
+    return http_query(req, name, &text) ? text : (struct ts_span){.at = "", .bytes = 0};
+}
+
+enum ts_err
+list_query_plan(struct http_request *req, enum ts_type type, struct ts_aggregate_plan **out_plan)
 {
     struct ts_span window;
 
-    if (kind == LIST_OLDEST || !find(req, "agg_window", &window))
+    *out_plan = NULL;
+    if (!find(req, "agg_window", &window))
         return TS_OK;
     if (type != TS_TYPE_JSON && type != TS_TYPE_SCHEMA)
         return TS_FAIL(TS_E_PARAM, "aggregation is only supported for json and schema stores");
-    return TS_FAIL(TS_E_PARAM, "agg_window: aggregation is not available on this server");
+    return ts_aggregate_plan_new(window, find_or_empty(req, "agg_fields"),
+                                 find_or_empty(req, "agg_default"), out_plan);
+}
+
+/* The limit then counts windows, and no window after the end that was asked for is over. */
+static void
+set_aggregated(struct list_query *out, int64_t now_ns)
+{
+    out->range.limit = 0;
+    out->finished_until_ns = now_ns;
+    if (out->range.has_to && out->range.to_time_ns < now_ns)
+        out->finished_until_ns = out->range.to_time_ns;
+}
+
+void
+list_query_done(struct list_query *query)
+{
+    ts_aggregate_plan_free(query->plan);
+    query->plan = NULL;
 }
 
 enum ts_err
@@ -158,12 +185,16 @@ list_query_parse(struct http_request *req, enum list_kind kind, enum ts_type typ
     enum ts_err err;
 
     *out = (struct list_query){0};
-    out->range.limit = limit_of(req, kind == LIST_RANGE ? DEFAULT_RANGE_LIMIT : DEFAULT_LIMIT);
+    out->limit = limit_of(req, kind == LIST_RANGE ? DEFAULT_RANGE_LIMIT : DEFAULT_LIMIT);
+    out->range.limit = out->limit;
     out->with_data = kind == LIST_RANGE ? http_query_is(req, "include_data", "true")
                                         : !http_query_is(req, "include_data", "false");
+    out->is_compact = http_query_is(req, "format", "compact");
     list_query_filter(req, &out->range);
     err = parse_period(req, kind, now_ns, out);
-    if (err != TS_OK)
-        return err;
-    return check_aggregation(req, kind, type);
+    if (err == TS_OK && kind != LIST_OLDEST)
+        err = list_query_plan(req, type, &out->plan);
+    if (err == TS_OK && out->plan != NULL)
+        set_aggregated(out, now_ns);
+    return err;
 }

@@ -3,16 +3,20 @@
 #include "common/log.h"
 #include "common/map.h"
 #include "daemon/lifecycle.h"
+#include "daemon/message_socket.h"
 #include "queryd/forward.h"
+#include "queryd/forward_share.h"
 #include "queryd/queryd.h"
 #include "queryd/routes.h"
 #include "queryd/views.h"
 #include "queryd/waiters.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define SWEEP_MS 5000
 #define GOOD_BYE_MS 500
@@ -29,7 +33,7 @@ static const char usage[] =
     "  --help, --version\n"
     "\n"
     "Prints \"listening http=HOST:PORT run=DIR data=DIR\" when it is ready.\n"
-    "SIGTERM and SIGINT stop it, SIGHUP reads the log level again.\n"
+    "SIGTERM and SIGINT stop it; SIGHUP reads the log level and the certificate again.\n"
     "Exit status: 0 stopped, 1 failed, 2 wrong usage.\n";
 
 /* Flags, as they were given; those of settings are applied over what was loaded. */
@@ -110,6 +114,20 @@ load(const struct flags *flags, struct ts_config *config)
     return err;
 }
 
+/* Each store that is read keeps descriptors, each client one: the usual soft limit is soon reached,
+ * and raising it to the hard one is what it is there for. */
+static void
+raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        ts_log(TS_LOG_WARNING, "limit of open files: %s", strerror(errno));
+}
+
 static void
 log_server(const char *text)
 {
@@ -128,15 +146,20 @@ start_parts(const struct ts_config *config, struct queryd *queryd, struct http_s
         .n_routes = n_routes,
         .ctx = queryd,
         .log = log_server,
+        .tls_cert_file = config->tls_cert_file,
+        .tls_key_file = config->tls_key_file,
     };
     enum ts_err err;
 
     queryd->data_dir = config->base_path;
+    queryd->max_message_bytes = (size_t)config->max_line_bytes;
     err = views_new(config->base_path, &queryd->views);
     if (err == TS_OK)
         err = waiters_open(config->run_dir, &queryd->waiters);
     if (err == TS_OK)
         err = forward_open(config->run_dir, &queryd->forward);
+    if (err == TS_OK)
+        err = forward_share_new(queryd->forward, &queryd->share);
     if (err == TS_OK)
         err = http_server_start(&options, out_server);
     return err;
@@ -148,24 +171,41 @@ stop_parts(struct queryd *queryd, struct http_server *server)
 {
     if (queryd->waiters != NULL)
         waiters_stop_all(queryd->waiters, GOOD_BYE_MS);
+    message_sockets_stop(queryd->writers, GOOD_BYE_MS);
     if (queryd->forward != NULL)
         forward_stop(queryd->forward);
     http_server_stop(server);
+    message_sockets_done(queryd->writers);
+    forward_share_free(queryd->share);
     forward_close(queryd->forward);
     waiters_close(queryd->waiters);
     views_free(queryd->views);
 }
 
+/* The certificate may be another one; whether there is one stays as it was. */
 static void
-reload(const struct flags *flags)
+reload_tls(const struct ts_config *config, struct http_server *server)
+{
+    if (config->tls_cert_file[0] == '\0')
+        return;
+    if (http_server_load_tls(server, config->tls_cert_file, config->tls_key_file) == TS_OK)
+        ts_log(TS_LOG_INFO, "new connections get the certificate in %s", config->tls_cert_file);
+    else
+        ts_log(TS_LOG_ERROR, "the certificate stays as it was: %s", ts_error_text());
+}
+
+static void
+reload(const struct flags *flags, struct http_server *server)
 {
     struct ts_config config;
 
     lifecycle_reloading();
     if (load(flags, &config) == TS_OK) {
         ts_log_set_level(config.log_level);
+        ts_log_set_format(config.log_format);
         ts_log(TS_LOG_INFO, "log level is %s; other settings need a restart",
                ts_log_level_name(config.log_level));
+        reload_tls(&config, server);
     } else {
         ts_log(TS_LOG_ERROR, "reload: %s", ts_error_text());
     }
@@ -173,14 +213,15 @@ reload(const struct flags *flags)
 }
 
 static void
-run(struct lifecycle *life, const struct flags *flags, struct queryd *queryd)
+run(struct lifecycle *life, const struct flags *flags, struct queryd *queryd,
+    struct http_server *server)
 {
     for (;;) {
         switch (lifecycle_wait(life, SWEEP_MS)) {
         case LIFECYCLE_STOP:
             return;
         case LIFECYCLE_RELOAD:
-            reload(flags);
+            reload(flags, server);
             break;
         case LIFECYCLE_NOTHING:
             views_sweep(queryd->views);
@@ -193,7 +234,8 @@ int
 main(int argc, char **argv)
 {
     struct http_server *server = NULL;
-    struct queryd queryd = {0};
+    struct message_sockets writers;
+    struct queryd queryd = {.writers = &writers};
     struct flags flags = {0};
     struct ts_config config;
     struct lifecycle life;
@@ -207,16 +249,19 @@ main(int argc, char **argv)
     if (err != TS_OK)
         return fail(err);
     ts_log_init("queryd", config.log_level);
+    ts_log_set_format(config.log_format);
+    raise_descriptor_limit();
     ts_map_guard_install();
     err = lifecycle_init(&life);
     if (err != TS_OK)
         return fail(err);
+    message_sockets_init(&writers);
     err = start_parts(&config, &queryd, &server);
     if (err == TS_OK) {
         forward_await(queryd.forward, INGESTD_WITHIN_MS);
         lifecycle_ready("http=%s:%u run=%s data=%s", config.host, http_server_port(server),
                         config.run_dir, config.base_path);
-        run(&life, &flags, &queryd);
+        run(&life, &flags, &queryd, server);
         lifecycle_stopping();
     } else {
         status = fail(err);

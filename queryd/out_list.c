@@ -1,26 +1,14 @@
 /* out_list.c - oldest, newest, range: a cursor, walked once, sent as it goes. */
+#include "queryd/list.h"
 #include "queryd/out_rest.h"
 
 #include "common/log.h"
 #include "queryd/answer.h"
 #include "queryd/auth.h"
-#include "queryd/list_query.h"
 
 #include <time.h>
 
 #define MAX_DAMAGES 32 /* told one by one in an answer; those behind are told as one */
-
-struct list {
-    struct http_request *req;
-    struct store *store;
-    struct ts_cursor *cursor;
-    const struct list_query *query;
-    enum ts_type type;
-    uint64_t n_records;
-    struct ts_text damages; /* what `damaged` in the answer will hold */
-    unsigned n_damages;
-    struct ts_gap more_damage; /* lost is 0 until there are more than MAX_DAMAGES */
-};
 
 static int64_t
 now_ns(void)
@@ -32,8 +20,8 @@ now_ns(void)
 }
 
 /* These records cannot be read: the log is told once, the client always. */
-static void
-note_damage(struct list *list, const struct ts_gap *gap)
+void
+list_note_damage(struct list *list, const struct ts_gap *gap)
 {
     struct ts_gap *more = &list->more_damage;
 
@@ -65,16 +53,18 @@ add_records(struct list *list)
     for (;;) {
         switch (ts_cursor_next(list->cursor, &record, &gap)) {
         case TS_STEP_RECORD:
-            if (list->n_records++ > 0)
+            if (list->n_objects++ > 0)
                 ts_text_add(out, ",", 1);
-            answer_record(out, list->type, &record, list->query->with_data);
+            if (list->query->with_data && !list->query->is_compact)
+                shape_meet(&list->shape, record.no);
+            answer_record(out, &list->shape, &record, list->query->with_data);
             if (!http_send_part(list->req, 200, HTTP_TYPE_JSON))
                 return;
             break;
         case TS_STEP_GAP:
             break;
         case TS_STEP_DAMAGED:
-            note_damage(list, &gap);
+            list_note_damage(list, &gap);
             break;
         case TS_STEP_RESET:
         case TS_STEP_END:
@@ -127,29 +117,46 @@ add_damages(struct list *list, struct ts_text *out)
     ts_text_puts(out, "]");
 }
 
+/* Lets the cursor begin where the list does. After this the answer is a good one. */
 static enum ts_err
-add_list(struct list *list)
+begin_list(struct list *list)
 {
-    struct ts_text *out = http_out(list->req);
     enum ts_err err;
 
     err = store_take_cursor(list->store, &list->query->range, &list->cursor);
-    if (err != TS_OK)
-        return err;
-    if (list->query->is_newest_ascending)
+    if (err == TS_OK && list->query->plan != NULL)
+        return list_begin_windows(list);
+    if (err == TS_OK && list->query->is_newest_ascending)
         err = turn_round(list);
-    if (err == TS_OK) {
-        ts_text_puts(out, "{\"objects\":[");
-        if (!list->query->is_empty)
-            add_records(list);
-        ts_text_puts(out, "],\"count\":");
-        ts_text_u64(out, list->n_records);
-        if (list->n_damages > 0)
-            add_damages(list, out);
-        ts_text_puts(out, "}");
-    }
-    store_give_cursor(list->store, list->cursor);
     return err;
+}
+
+static void
+add_list(struct list *list)
+{
+    struct ts_text *out = http_out(list->req);
+
+    ts_text_puts(out, "{\"objects\":[");
+    if (list->query->plan != NULL)
+        list_add_windows(list);
+    else if (!list->query->is_empty)
+        add_records(list);
+    ts_text_puts(out, "],\"count\":");
+    ts_text_u64(out, list->n_objects);
+    if (list->n_damages > 0)
+        add_damages(list, out);
+    ts_text_puts(out, "}");
+}
+
+static void
+list_done(struct list *list)
+{
+    store_give_cursor(list->store, list->cursor);
+    ts_aggregate_free(list->aggregate);
+    shape_done(&list->shape);
+    ts_text_done(&list->damages);
+    ts_text_done(&list->result);
+    store_release(list->store);
 }
 
 static void
@@ -162,16 +169,19 @@ answer_list(struct http_request *req, struct queryd *queryd, enum list_kind kind
 
     if (!auth_view(req, queryd, TS_SCOPE_READ, &list.store, &view))
         return;
-    list.type = ts_view_options(view)->type;
-    err = list_query_parse(req, kind, list.type, now_ns(), &query);
-    if (err == TS_OK)
-        err = add_list(&list);
+    err = list_query_parse(req, kind, ts_view_options(view)->type, now_ns(), &query);
+    if (err == TS_OK) {
+        shape_init(&list.shape, list.store, view, query.is_compact);
+        err = begin_list(&list);
+        if (err == TS_OK)
+            add_list(&list);
+    }
     if (err == TS_OK)
         http_send(req, 200, HTTP_TYPE_JSON);
     else
         http_answer_error(req, err);
-    ts_text_done(&list.damages);
-    store_release(list.store);
+    list_done(&list);
+    list_query_done(&query);
 }
 
 void

@@ -1,11 +1,9 @@
-/* out_rest.c - health, catalogue, statistics, one record, and what is forwarded. */
+/* out_rest.c - health, catalogue, statistics, one record. */
 #include "queryd/out_rest.h"
 
 #include "common/log.h"
-#include "daemon/credential.h"
 #include "queryd/answer.h"
 #include "queryd/auth.h"
-#include "queryd/forward.h"
 #include "queryd/list_query.h"
 
 #include <stdlib.h>
@@ -139,6 +137,7 @@ find_time(struct http_request *req, struct store *store, const struct ts_view *v
     const struct ts_range any = {.limit = 1};
     struct ts_cursor *cursor;
     struct ts_record record;
+    struct shape shape;
     int64_t time_ns;
     enum ts_err err;
 
@@ -148,8 +147,13 @@ find_time(struct http_request *req, struct store *store, const struct ts_view *v
     if (err != TS_OK)
         return err;
     err = ts_cursor_find_time(cursor, time_ns, &record);
-    if (err == TS_OK)
-        answer_record(http_out(req), ts_view_options(view)->type, &record, true);
+    if (err == TS_OK) {
+        shape_init(&shape, store, view, http_query_is(req, "format", "compact"));
+        if (!shape.is_compact)
+            shape_meet(&shape, record.no);
+        answer_record(http_out(req), &shape, &record, true);
+        shape_done(&shape);
+    }
     store_give_cursor(store, cursor);
     return err;
 }
@@ -173,83 +177,39 @@ out_rest_find_time(struct http_request *req, void *ctx)
     store_release(store);
 }
 
-/* ---- forwarded ---- */
+/* ---- the schema ---- */
 
-static void
-answer_reply(struct http_request *req, const struct control_reply *reply)
-{
-    char content_type[CONTROL_MAX_CONTENT_TYPE_BYTES + 1];
-    size_t bytes = reply->content_type.bytes;
-
-    if (bytes >= sizeof content_type)
-        bytes = 0;
-    if (bytes > 0)
-        memcpy(content_type, reply->content_type.at, bytes);
-    content_type[bytes] = '\0';
-    if (reply->http_status == 503)
-        http_add_answer_header(req, "Retry-After", "1");
-    http_answer(req, reply->http_status, bytes > 0 ? content_type : HTTP_TYPE_JSON, reply->body.at,
-                reply->body.bytes);
-}
-
-/* Whether ingestd is there is asked before the body is read: a client that may send megabytes is
- * told at once. */
 static enum ts_err
-forward(struct http_request *req, struct queryd *queryd, struct control_request *request)
+add_schema(struct store *store, const struct ts_view *view, struct ts_text *out)
 {
-    const char *content_type = http_header(req, "Content-Type");
-    struct forward_reply reply;
+    struct ts_schema *schema;
     enum ts_err err;
 
-    if (!forward_is_connected(queryd->forward))
-        return TS_FAIL(TS_E_UNAVAILABLE, "ingestd is not running");
-    err = http_body(req, 0, &request->body);
-    if (err != TS_OK)
+    if (ts_view_options(view)->type != TS_TYPE_SCHEMA)
+        return TS_FAIL(TS_E_PARAM, "schema endpoint only available for schema-type stores");
+    err = store_schema(store, &schema);
+    if (err != TS_OK) {
+        ts_log(TS_LOG_ERROR, "store %s: schema: %s", store_name(store), ts_error_text());
         return err;
-    if (content_type != NULL)
-        request->content_type = (struct ts_span){.at = content_type, .bytes = strlen(content_type)};
-    if (request->content_type.bytes > CONTROL_MAX_CONTENT_TYPE_BYTES)
-        return TS_FAIL_PLAIN(TS_E_CONTENT);
-    if (request->credential.bytes > CONTROL_MAX_CREDENTIAL_BYTES)
-        return request->op == CONTROL_CREATE_STORE ? TS_FAIL_PLAIN(TS_E_ADMIN_INVALID)
-                                                   : TS_FAIL_PLAIN(TS_E_KEY_INVALID);
-    err = forward_call(queryd->forward, request, &reply);
-    if (err != TS_OK)
-        return err;
-    answer_reply(req, &reply.reply);
-    forward_reply_done(&reply);
-    return TS_OK;
-}
-
-/* The admin key is ingestd's secret: here it is only seen whether there is one. */
-void
-out_rest_create_store(struct http_request *req, void *ctx)
-{
-    struct control_request request = {.op = CONTROL_CREATE_STORE};
-    enum ts_err err;
-
-    credential_admin_key(req, &request.credential);
-    if (request.credential.bytes == 0)
-        err = TS_FAIL_PLAIN(TS_E_ADMIN_MISSING);
-    else
-        err = forward(req, ctx, &request);
-    if (err != TS_OK)
-        http_answer_error(req, err);
+    }
+    err = ts_schema_render(schema, out);
+    ts_schema_release(schema);
+    return err;
 }
 
 void
-out_rest_insert(struct http_request *req, void *ctx)
+out_rest_schema(struct http_request *req, void *ctx)
 {
-    struct control_request request = {.op = CONTROL_INSERT};
+    struct ts_view *view;
     struct store *store;
     enum ts_err err;
 
-    if (!auth_store(req, ctx, TS_SCOPE_WRITE, &store))
+    if (!auth_view(req, ctx, TS_SCOPE_READ, &store, &view))
         return;
-    credential_store_key(req, &request.credential);
-    request.store = (struct ts_span){.at = store_name(store), .bytes = strlen(store_name(store))};
-    err = forward(req, ctx, &request);
-    if (err != TS_OK)
+    err = add_schema(store, view, http_out(req));
+    if (err == TS_OK)
+        send_json(req);
+    else
         http_answer_error(req, err);
     store_release(store);
 }

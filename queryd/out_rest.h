@@ -12,10 +12,7 @@ void out_rest_health(struct http_request *req, void *ctx);
 void out_rest_stores(struct http_request *req, void *ctx);
 void out_rest_stats(struct http_request *req, void *ctx);
 void out_rest_find_time(struct http_request *req, void *ctx);
-
-/* Forwarded to ingestd. */
-void out_rest_create_store(struct http_request *req, void *ctx);
-void out_rest_insert(struct http_request *req, void *ctx);
+void out_rest_schema(struct http_request *req, void *ctx);
 
 /* In out_list.c. */
 void out_rest_oldest(struct http_request *req, void *ctx);

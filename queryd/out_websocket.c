@@ -12,7 +12,9 @@
 #include "daemon/credential.h"
 #include "queryd/answer.h"
 #include "queryd/auth.h"
+#include "queryd/frames.h"
 #include "queryd/list_query.h"
+#include "queryd/shape.h"
 #include "queryd/waiters.h"
 
 #include <stdatomic.h>
@@ -24,10 +26,12 @@
 #define STACK_BYTES ((size_t)128 * 1024)
 #define BATCH_BYTES 65536 /* frames composed before they are sent */
 #define IDLE_BYTES 4096   /* a sleeping stream keeps no larger buffer */
+#define MAX_HEARD_BYTES 65536
 #define PING_NS INT64_C(30000000000)
 #define KEY_CHECK_NS INT64_C(1000000000)
 #define CLOSE_GOING_AWAY 1001u
 #define CLOSE_POLICY 1008u
+#define CLOSE_TOO_LARGE 1009u
 #define CLOSE_INTERNAL 1011u
 
 enum start { START_NOW, START_TIME, START_AFTER_RECORD, START_REFUSED };
@@ -35,8 +39,9 @@ enum start { START_NOW, START_TIME, START_AFTER_RECORD, START_REFUSED };
 struct stream {
     struct store *store; /* held */
     struct ts_view *view;
-    struct waiters *waiters; /* borrowed */
-    struct waiter waiter;    /* added from `ready` to `closed` */
+    struct waiters *waiters;      /* borrowed */
+    struct stream_counts *counts; /* borrowed */
+    struct waiter waiter;         /* added from `ready` to `closed` */
     struct http_socket *socket;
     pthread_t sender;
     bool has_sender;
@@ -45,14 +50,20 @@ struct stream {
     /* The sender's own: */
     struct ts_cursor *cursor;
     struct ts_text out;
-    enum ts_type type;
+    unsigned n_messages; /* in out */
+    struct shape shape;
     bool is_caught_up;
     uint64_t goal_no; /* caught_up comes before this record at the latest */
     int64_t next_ping_ns, next_key_check_ns;
+    struct ts_aggregate *aggregate; /* owned; NULL: records as they are */
+    struct ts_text result;          /* of a window */
+    uint64_t last_no;               /* of the last record that was taken into a window */
+    int64_t last_taken_ns;          /* when that was */
 
     /* What was asked for: */
     enum start start;
-    struct ts_range range; /* filter is in text */
+    struct ts_range range;          /* filter is in text */
+    struct ts_aggregate_plan *plan; /* owned; NULL: records as they are */
     char refusal[TS_ERROR_TEXT_BYTES];
     size_t key_bytes;
     char *key;   /* in text */
@@ -60,72 +71,21 @@ struct stream {
 };
 
 static int64_t
-now_ns(void)
+clock_now_ns(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* ---- frames ---- */
-
-/* Reserves the longest head a frame can have; the payload is appended behind it. */
-static size_t
-frame_begin(struct ts_text *out)
+static int64_t
+now_ns(void)
 {
-    const size_t start = out->bytes;
-
-    if (ts_text_reserve(out, HTTP_FRAME_HEAD_BYTES))
-        out->bytes += HTTP_FRAME_HEAD_BYTES;
-    return start;
+    return clock_now_ns(CLOCK_MONOTONIC);
 }
 
-/* Writes the head of the frame begun at `start` and closes the space that it did not need. */
-static void
-frame_end(struct ts_text *out, size_t start)
-{
-    uint8_t head[HTTP_FRAME_HEAD_BYTES];
-    char *at = out->at + start;
-    size_t payload_bytes, head_bytes;
-
-    if (out->failed)
-        return;
-    payload_bytes = out->bytes - start - HTTP_FRAME_HEAD_BYTES;
-    head_bytes = http_frame_head(HTTP_FRAME_TEXT, payload_bytes, head);
-    memcpy(at, head, head_bytes);
-    memmove(at + head_bytes, at + HTTP_FRAME_HEAD_BYTES, payload_bytes);
-    out->bytes = start + head_bytes + payload_bytes;
-}
-
-static void
-add_message(struct ts_text *out, const char *text)
-{
-    const size_t start = frame_begin(out);
-
-    ts_text_puts(out, text);
-    frame_end(out, start);
-}
-
-static void
-add_error(struct ts_text *out, const char *text)
-{
-    const size_t start = frame_begin(out);
-
-    ts_text_puts(out, "{\"type\":\"error\",\"message\":");
-    ts_text_json_string(out, text, strlen(text));
-    ts_text_puts(out, "}");
-    frame_end(out, start);
-}
-
-static void
-add_gap(struct ts_text *out, const struct ts_gap *gap, const char *error)
-{
-    const size_t start = frame_begin(out);
-
-    answer_gap_message(out, gap, error);
-    frame_end(out, start);
-}
+/* ---- out ---- */
 
 static void
 add_caught_up(struct stream *stream)
@@ -133,7 +93,22 @@ add_caught_up(struct stream *stream)
     if (stream->is_caught_up)
         return;
     stream->is_caught_up = true;
-    add_message(&stream->out, "{\"type\":\"caught_up\"}");
+    frame_add(&stream->out, "{\"type\":\"caught_up\"}");
+}
+
+static void
+count(_Atomic uint64_t *counter, uint64_t n)
+{
+    /* relaxed: each counter stands for itself */
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static void
+tell_gap(struct stream *stream, const struct ts_gap *gap)
+{
+    frame_add_gap(&stream->out, gap, NULL);
+    count(&stream->counts->n_gaps, 1);
+    count(&stream->counts->n_lost, gap->lost);
 }
 
 /* False: the connection is dead, or memory ran out, and the stream ends. */
@@ -149,8 +124,13 @@ flush(struct stream *stream)
     }
     if (out->bytes > 0)
         is_sent = http_socket_write(stream->socket, out->at, out->bytes);
-    if (!is_sent)
+    if (!is_sent) {
         http_socket_close(stream->socket, 0, "");
+    } else if (stream->n_messages > 0) {
+        count(&stream->counts->n_messages, stream->n_messages);
+        count(&stream->counts->bytes, out->bytes);
+    }
+    stream->n_messages = 0;
     ts_text_clear(out);
     return is_sent;
 }
@@ -161,6 +141,83 @@ end_stream(struct stream *stream, unsigned code, const char *reason)
     if (flush(stream))
         http_socket_close(stream->socket, code, reason);
     return false;
+}
+
+/* ---- windows ---- */
+
+/* True if there are none to begin. */
+static bool
+begin_windows(struct stream *stream)
+{
+    struct ts_aggregate_options options = {.is_schema_store = stream->shape.type == TS_TYPE_SCHEMA};
+
+    if (stream->plan == NULL)
+        return true;
+    shape_meet(&stream->shape, 0);
+    options.schema = stream->shape.schema;
+    return ts_aggregate_new(stream->plan, &options, &stream->aggregate) == TS_OK;
+}
+
+static void
+add_window(struct stream *stream, const struct ts_aggregate_window *window)
+{
+    const size_t start = frame_begin(&stream->out);
+
+    answer_window_message(&stream->out, window, &stream->result, stream->last_no);
+    frame_end(&stream->out, start);
+    stream->n_messages++;
+    ts_text_clear(&stream->result);
+}
+
+static void
+take_into_window(struct stream *stream, const struct ts_record *record)
+{
+    struct ts_aggregate_window window;
+
+    if (ts_aggregate_add(stream->aggregate, record->time_ns, shape_value(record), &stream->result,
+                         &window))
+        add_window(stream, &window);
+    stream->last_no = record->no;
+    stream->last_taken_ns = now_ns();
+}
+
+/* When the open window is to be closed though no record beyond it came: its end is past and for as
+ * long as it is nothing came. INT64_MAX if none is open. */
+static int64_t
+window_due_ns(const struct stream *stream)
+{
+    struct ts_aggregate_window window;
+    __int128 quiet_ns, over_ns;
+
+    if (stream->aggregate == NULL || !ts_aggregate_peek(stream->aggregate, &window))
+        return INT64_MAX;
+    quiet_ns = (__int128)stream->last_taken_ns + ts_aggregate_plan_window_ns(stream->plan);
+    over_ns = (__int128)now_ns() + window.end_ns - clock_now_ns(CLOCK_REALTIME);
+    if (over_ns > quiet_ns)
+        quiet_ns = over_ns;
+    return quiet_ns > INT64_MAX ? INT64_MAX : (int64_t)quiet_ns;
+}
+
+static void
+close_due_window(struct stream *stream)
+{
+    struct ts_aggregate_window window;
+
+    if (window_due_ns(stream) <= now_ns() &&
+        ts_aggregate_finish(stream->aggregate, false, &stream->result, &window))
+        add_window(stream, &window);
+}
+
+/* The stream ends: what is open is sent as far as it came. */
+static void
+cut_window(struct stream *stream)
+{
+    struct ts_aggregate_window window;
+
+    if (stream->aggregate != NULL && ts_aggregate_peek(stream->aggregate, &window) &&
+        ts_aggregate_finish(stream->aggregate, window.end_ns > clock_now_ns(CLOCK_REALTIME),
+                            &stream->result, &window))
+        add_window(stream, &window);
 }
 
 /* ---- where it begins ---- */
@@ -178,7 +235,7 @@ resume_after(struct stream *stream, const struct ts_state *state)
         return;
     gap = (struct ts_gap){.from_no = stream->range.from_no, .to_no = state->oldest_no - 1};
     gap.lost = gap.to_no - gap.from_no + 1;
-    add_gap(&stream->out, &gap, NULL);
+    tell_gap(stream, &gap);
     stream->range.from_no = state->oldest_no;
 }
 
@@ -203,11 +260,12 @@ open_cursor(struct stream *stream)
         resume_after(stream, &state);
         break;
     case START_REFUSED:
-        add_error(&stream->out, stream->refusal);
+        frame_add_error(&stream->out, stream->refusal);
         return end_stream(stream, CLOSE_POLICY, "bad parameter");
     }
-    if (ts_cursor_open(stream->view, &stream->range, &stream->cursor) != TS_OK) {
-        add_error(&stream->out, ts_error_text());
+    if (!begin_windows(stream) ||
+        ts_cursor_open(stream->view, &stream->range, &stream->cursor) != TS_OK) {
+        frame_add_error(&stream->out, ts_error_text());
         return end_stream(stream, CLOSE_INTERNAL, "cannot read");
     }
     if (stream->start == START_NOW)
@@ -224,9 +282,28 @@ add_record(struct stream *stream, const struct ts_record *record)
 
     if (record->no >= stream->goal_no)
         add_caught_up(stream);
+    if ((!stream->shape.is_compact || stream->aggregate != NULL) &&
+        shape_meet(&stream->shape, record->no) && stream->aggregate != NULL)
+        ts_aggregate_set_schema(stream->aggregate, stream->shape.schema);
+    if (stream->aggregate != NULL) {
+        take_into_window(stream, record);
+        return;
+    }
     start = frame_begin(&stream->out);
-    answer_data_message(&stream->out, stream->type, record);
+    answer_data_message(&stream->out, &stream->shape, record);
     frame_end(&stream->out, start);
+    stream->n_messages++;
+}
+
+/* Numbers may begin again: a client that resumes by number has to know. */
+static void
+add_reset(struct stream *stream)
+{
+    stream->goal_no = UINT64_MAX;
+    shape_reset(&stream->shape);
+    if (stream->aggregate != NULL)
+        ts_aggregate_reset(stream->aggregate);
+    frame_add(&stream->out, "{\"type\":\"reset\"}");
 }
 
 static void
@@ -235,7 +312,8 @@ add_damage(struct stream *stream, const struct ts_gap *gap)
     if (store_notes_damage(stream->store, gap->from_no))
         ts_log(TS_LOG_ERROR, "%s: records %ju to %ju", ts_error_text(), (uintmax_t)gap->from_no,
                (uintmax_t)gap->to_no);
-    add_gap(&stream->out, gap, ts_error_text());
+    frame_add_gap(&stream->out, gap, ts_error_text());
+    count(&stream->counts->n_damages, 1);
 }
 
 /* A key that was revoked ends the stream, too. */
@@ -248,7 +326,7 @@ is_still_allowed(struct stream *stream, int64_t now)
     if (ts_keyring_check(store_keys(stream->store), stream->key, stream->key_bytes,
                          TS_SCOPE_READ) == TS_OK)
         return true;
-    add_error(&stream->out, ts_error_text());
+    frame_add_error(&stream->out, ts_error_text());
     return end_stream(stream, CLOSE_POLICY, "key revoked");
 }
 
@@ -266,7 +344,7 @@ keep_alive(struct stream *stream, int64_t now)
         return false;
     }
     if (ts_view_is_stale(stream->view)) {
-        add_error(&stream->out, "store is closed");
+        frame_add_error(&stream->out, "store is closed");
         return end_stream(stream, CLOSE_GOING_AWAY, "store is closed");
     }
     stream->next_ping_ns = now + PING_NS;
@@ -283,8 +361,10 @@ keep_house(struct stream *stream)
 {
     const int64_t now = now_ns();
 
-    if (waiter_is_stopped(&stream->waiter))
+    if (waiter_is_stopped(&stream->waiter)) {
+        cut_window(stream);
         return end_stream(stream, CLOSE_GOING_AWAY, "server stops");
+    }
     return is_still_allowed(stream, now) && keep_alive(stream, now);
 }
 
@@ -311,21 +391,21 @@ send_all(struct stream *stream)
             add_record(stream, &record);
             break;
         case TS_STEP_GAP:
-            add_gap(&stream->out, &gap, NULL);
+            tell_gap(stream, &gap);
             break;
         case TS_STEP_DAMAGED:
             add_damage(stream, &gap);
             break;
         case TS_STEP_RESET:
-            /* Numbers begin again: a client that resumes by number has to know. */
-            stream->goal_no = UINT64_MAX;
-            add_message(&stream->out, "{\"type\":\"reset\"}");
+            add_reset(stream);
             break;
         case TS_STEP_END:
             add_caught_up(stream);
+            close_due_window(stream);
             return flush(stream);
         case TS_STEP_GONE:
-            add_error(&stream->out, "store is closed");
+            cut_window(stream);
+            frame_add_error(&stream->out, "store is closed");
             return end_stream(stream, CLOSE_GOING_AWAY, "store is closed");
         }
         if (stream->out.bytes >= BATCH_BYTES && !send_batch(stream))
@@ -333,6 +413,21 @@ send_all(struct stream *stream)
         if (stream->out.failed)
             return flush(stream);
     }
+}
+
+static int64_t
+wake_up_ns(const struct stream *stream)
+{
+    const int64_t due_ns = window_due_ns(stream);
+
+    return due_ns < stream->next_ping_ns ? due_ns : stream->next_ping_ns;
+}
+
+static void
+give_back(struct ts_text *text)
+{
+    if (text->capacity > IDLE_BYTES)
+        ts_text_done(text);
 }
 
 static void *
@@ -346,10 +441,10 @@ send_stream(void *arg)
         const uint32_t seen_count = waiter_count(&stream->waiter);
 
         goes_on = send_all(stream) && keep_house(stream);
-        if (stream->out.capacity > IDLE_BYTES)
-            ts_text_done(&stream->out);
+        give_back(&stream->out);
+        give_back(&stream->result);
         if (goes_on)
-            waiter_sleep(&stream->waiter, seen_count, stream->next_ping_ns);
+            waiter_sleep(&stream->waiter, seen_count, wake_up_ns(stream));
     }
     return NULL;
 }
@@ -375,19 +470,21 @@ on_ready(struct http_socket *socket, void *arg)
         http_socket_close(socket, CLOSE_INTERNAL, "no thread");
 }
 
+/* What a client says is not listened to, but it must not be long either. */
 static bool
 on_frame(struct http_socket *socket, void *arg, int opcode, bool is_final, const void *data,
          size_t bytes)
 {
     struct stream *stream = arg;
 
-    (void)socket;
     (void)opcode;
     (void)is_final;
     (void)data;
-    (void)bytes;
     atomic_store_explicit(&stream->heard_ns, now_ns(), memory_order_relaxed);
-    return true;
+    if (bytes <= MAX_HEARD_BYTES)
+        return true;
+    http_socket_close(socket, CLOSE_TOO_LARGE, "message too large");
+    return false;
 }
 
 static void
@@ -400,8 +497,13 @@ on_closed(void *arg)
         pthread_join(stream->sender, NULL);
     waiters_remove(stream->waiters, &stream->waiter);
     ts_cursor_close(stream->cursor);
+    ts_aggregate_free(stream->aggregate);
+    ts_aggregate_plan_free(stream->plan);
+    shape_done(&stream->shape);
     ts_text_done(&stream->out);
+    ts_text_done(&stream->result);
     store_release(stream->store);
+    atomic_fetch_sub_explicit(&stream->counts->n_streams, 1, memory_order_relaxed);
     free(stream);
 }
 
@@ -447,6 +549,17 @@ parse_start(struct http_request *req, struct stream *stream)
     stream->range.from_time_ns = number > 0 ? number : INT64_MIN;
 }
 
+/* A fault in `from` is told first. */
+static void
+parse_plan(struct http_request *req, struct stream *stream)
+{
+    if (stream->start == START_REFUSED ||
+        list_query_plan(req, stream->shape.type, &stream->plan) == TS_OK)
+        return;
+    stream->start = START_REFUSED;
+    snprintf(stream->refusal, sizeof stream->refusal, "%s", ts_error_text());
+}
+
 static struct stream *
 stream_new(struct http_request *req, struct queryd *queryd, struct store *store,
            struct ts_view *view)
@@ -469,9 +582,12 @@ stream_new(struct http_request *req, struct queryd *queryd, struct store *store,
     stream->range = range;
     stream->store = store;
     stream->view = view;
-    stream->type = ts_view_options(view)->type;
+    shape_init(&stream->shape, store, view, http_query_is(req, "format", "compact"));
     stream->waiters = queryd->waiters;
+    stream->counts = &queryd->streams;
+    count(&stream->counts->n_streams, 1);
     parse_start(req, stream);
+    parse_plan(req, stream);
     waiters_add(stream->waiters, &stream->waiter, store_name(store), view);
     return stream;
 }

@@ -9,15 +9,31 @@
 
 #include "daemon/http.h"
 
+#include <stdatomic.h>
+
 struct forward;
+struct forward_share;
+struct message_sockets;
 struct views;
 struct waiters;
 
+/* What all streams did so far. Added to with relaxed atomics, once per send. */
+struct stream_counts {
+    _Atomic uint64_t n_streams; /* open now */
+    _Atomic uint64_t n_messages, bytes;
+    _Atomic uint64_t n_gaps, n_lost; /* told as overwritten: how often, how many records */
+    _Atomic uint64_t n_damages;      /* told as damaged */
+};
+
 struct queryd {
-    const char *data_dir;    /* borrowed */
-    struct views *views;     /* owned */
-    struct waiters *waiters; /* owned */
-    struct forward *forward; /* owned */
+    const char *data_dir;            /* borrowed */
+    struct views *views;             /* owned */
+    struct waiters *waiters;         /* owned */
+    struct forward *forward;         /* owned */
+    struct forward_share *share;     /* owned */
+    struct message_sockets *writers; /* owned */
+    size_t max_message_bytes;        /* of one that is written */
+    struct stream_counts streams;
 };
 
 #endif

@@ -2,7 +2,9 @@
 #include "queryd/views.h"
 
 #include "common/error.h"
+#include "queryd/schema_cache.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,7 +16,7 @@
 #define N_SPARES 4u
 
 struct store {
-    struct store *next; /* in its bucket; guarded by views->lock */
+    struct store *next; /* in its bucket; guarded by views->lock while is_listed */
     bool is_listed;     /* in the table, which holds a reference; guarded by views->lock */
     atomic_uint n_holders;
     struct ts_keyring *keys;            /* owned */
@@ -24,6 +26,7 @@ struct store {
     unsigned n_spares;
     uint64_t damages[N_DAMAGES]; /* record numbers of the last ones met */
     unsigned n_damages;
+    struct schema_cache schema;
     const char *data_dir; /* borrowed from views */
     char name[TS_MAX_NAME_BYTES + 1];
 };
@@ -62,6 +65,7 @@ destroy(struct store *store)
         ts_cursor_close(store->spares[--store->n_spares]);
     ts_view_close(view_of(store));
     ts_keyring_close(store->keys);
+    schema_cache_done(&store->schema);
     pthread_mutex_destroy(&store->lock);
     free(store);
 }
@@ -140,6 +144,7 @@ new_store(struct views *views, const char *name, struct store **out)
     snprintf(store->name, sizeof store->name, "%s", name);
     store->data_dir = views->data_dir;
     pthread_mutex_init(&store->lock, NULL);
+    schema_cache_init(&store->schema);
     atomic_init(&store->n_holders, 1);
     if ((size_t)snprintf(dir, sizeof dir, "%s/%s", views->data_dir, name) >= sizeof dir)
         err = TS_FAIL_PLAIN(TS_E_KEY_STORE);
@@ -230,32 +235,41 @@ views_forget(struct views *views, struct store *store)
         store_release(store);
 }
 
-/* Any listed store behind `*bucket`, held, that is stale; NULL if there is none left. */
+/* Takes the stale stores of a bucket out of the table; the table's references go to the caller. */
 static struct store *
-next_stale(struct views *views, unsigned bucket)
+unlist_stale(struct views *views, unsigned bucket)
 {
-    struct store *store;
+    struct store **link = &views->buckets[bucket];
+    struct store *stale = NULL;
 
     pthread_mutex_lock(&views->lock);
-    for (store = views->buckets[bucket]; store != NULL; store = store->next) {
+    while (*link != NULL) {
+        struct store *store = *link;
+
         if (is_stale(store)) {
-            store_hold(store);
-            break;
+            *link = store->next;
+            store->is_listed = false;
+            store->next = stale;
+            stale = store;
+        } else {
+            link = &store->next;
         }
     }
     pthread_mutex_unlock(&views->lock);
-    return store;
+    return stale;
 }
 
 void
 views_sweep(struct views *views)
 {
     for (unsigned i = 0; i < N_BUCKETS; i++) {
-        struct store *store;
+        struct store *stale = unlist_stale(views, i);
 
-        while ((store = next_stale(views, i)) != NULL) {
-            views_forget(views, store);
-            store_release(store);
+        while (stale != NULL) {
+            struct store *next = stale->next;
+
+            store_release(stale);
+            stale = next;
         }
     }
 }
@@ -334,6 +348,16 @@ store_give_cursor(struct store *store, struct ts_cursor *cursor)
     }
     pthread_mutex_unlock(&store->lock);
     ts_cursor_close(cursor);
+}
+
+enum ts_err
+store_schema(struct store *store, struct ts_schema **out_schema)
+{
+    char dir[PATH_MAX];
+
+    if (snprintf(dir, sizeof dir, "%s/%s", store->data_dir, store->name) >= (int)sizeof dir)
+        return TS_FAIL(TS_E_USAGE, "store %s: its path is too long", store->name);
+    return schema_cache_hold(&store->schema, dir, out_schema);
 }
 
 bool

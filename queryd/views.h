@@ -13,6 +13,7 @@
 #define QUERYD_VIEWS_H
 
 #include "common/keys.h"
+#include "common/schema.h"
 #include "common/tsstore.h"
 
 struct views;
@@ -47,6 +48,10 @@ enum ts_err store_view(struct store *store, struct ts_view **out_view) TS_MUST_U
 enum ts_err store_take_cursor(struct store *store, const struct ts_range *range,
                               struct ts_cursor **out_cursor) TS_MUST_USE;
 void store_give_cursor(struct store *store, struct ts_cursor *cursor);
+
+/* The schema that the store has now, held for the caller; NULL: none. What schema_cache_hold()
+ * says. */
+enum ts_err store_schema(struct store *store, struct ts_schema **out_schema) TS_MUST_USE;
 
 /* True the first time that this damage is met, so that it is logged once. */
 bool store_notes_damage(struct store *store, uint64_t from_no);

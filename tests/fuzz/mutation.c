@@ -1,5 +1,6 @@
 /* mutation.c - any bytes as the body of POST /api/stores: refused, or a name that fits. */
 #include "ingestd/mutation.h"
+#include "ingestd/content_type.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         (strnlen(name, sizeof name) == 0 || strnlen(name, sizeof name) == sizeof name))
         abort();
     for (int type = TS_TYPE_BINARY; type <= TS_TYPE_SCHEMA; type++) {
-        if (mutation_content_fits(content_type, (enum ts_type)type) && bytes < 10)
+        if (content_type_fits(content_type, (enum ts_type)type) && bytes < 10)
             abort();
     }
     return 0;

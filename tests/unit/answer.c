@@ -52,10 +52,11 @@ Test(answer, each_type_has_its_form_and_what_is_no_json_becomes_a_string)
         const struct ts_record record = record_of(records[i].data, records[i].bytes);
         struct ts_text out;
         char want[200];
+        const struct shape shape = {.type = records[i].type};
 
         ts_text_init(&out);
         snprintf(want, sizeof want, HEAD "%s", records[i].want);
-        answer_record(&out, records[i].type, &record, true);
+        answer_record(&out, &shape, &record, true);
         expect_text(&out, want, records[i].want);
         ts_text_done(&out);
     }
@@ -67,7 +68,7 @@ Test(answer, without_data_the_field_is_null)
     struct ts_text out;
 
     ts_text_init(&out);
-    answer_record(&out, TS_TYPE_JSON, &record, false);
+    answer_record(&out, &(struct shape){.type = TS_TYPE_JSON}, &record, false);
     expect_text(&out, HEAD "2,\"data\":null}", "no data");
     ts_text_done(&out);
 }
@@ -78,12 +79,76 @@ Test(answer, a_data_message_carries_the_record_number)
     struct ts_text out;
 
     ts_text_init(&out);
-    answer_data_message(&out, TS_TYPE_JSON, &record);
+    answer_data_message(&out, &(struct shape){.type = TS_TYPE_JSON}, &record);
     expect_text(&out,
                 "{\"type\":\"data\",\"timestamp\":-5,\"block_num\":17,\"size\":1,\"data\":1,"
                 "\"record\":7}",
                 "data");
     ts_text_done(&out);
+}
+
+static const struct {
+    const char *stored;
+    bool is_compact, has_schema;
+    const char *want;
+} schema_records[] = {
+    {"{\"1\":2,\"10\":1.50}", false, true, "17,\"data\":{\"flow\":2,\"cpu.pct\":1.50}}"},
+    {"{\"1\":2,\"10\":1.50}", true, true, "17,\"data\":{\"1\":2,\"10\":1.50}}"},
+    {"{\"1\":2,\"10\":1.50}", false, false, "17,\"data\":{\"1\":2,\"10\":1.50}}"},
+    {"{\"1\":2,\"9\":1}", false, true, "13,\"data\":{\"flow\":2}}"},
+    {"{}", false, true, "2,\"data\":{}}"},
+    {"[1]", false, true, "3,\"data\":[1]}"},
+    {"{\"1\":", false, true, "5,\"data\":\"{\\\"1\\\":\"}"},
+};
+
+Test(answer, a_schema_record_is_expanded_unless_compact_or_impossible)
+{
+    static const char fields[] =
+        "{\"fields\":[{\"index\":1,\"name\":\"flow\",\"type\":\"float64\"},"
+        "{\"index\":10,\"name\":\"cpu.pct\",\"type\":\"int32\"}]}";
+    struct ts_schema *schema;
+
+    cr_assert_eq(ts_schema_parse(fields, sizeof fields - 1, 1, &schema), TS_OK);
+    for (size_t i = 0; i < COUNTOF(schema_records); i++) {
+        const char *stored = schema_records[i].stored;
+        const struct ts_record record = record_of(stored, strlen(stored));
+        const struct shape shape = {.type = TS_TYPE_SCHEMA,
+                                    .is_compact = schema_records[i].is_compact,
+                                    .schema = schema_records[i].has_schema ? schema : NULL};
+        struct ts_text out;
+        char want[200];
+
+        ts_text_init(&out);
+        snprintf(want, sizeof want, HEAD "%s", schema_records[i].want);
+        answer_record(&out, &shape, &record, true);
+        expect_text(&out, want, stored);
+        ts_text_done(&out);
+    }
+    ts_schema_release(schema);
+}
+
+Test(answer, a_window_is_told_with_its_end_and_what_was_left_out)
+{
+    struct ts_aggregate_window window = {.start_ns = 0, .end_ns = 60};
+    struct ts_text out, data;
+
+    ts_text_init(&out);
+    ts_text_init(&data);
+    ts_text_puts(&data, "{\"v\":1}");
+    answer_window(&out, &window, &data);
+    expect_text(&out, "{\"timestamp\":60,\"block_num\":0,\"size\":0,\"data\":{\"v\":1}}", "window");
+    ts_text_clear(&out);
+    window.n_dropped = 3;
+    answer_window_message(&out, &window, &data, 17);
+    expect_text(&out,
+                "{\"type\":\"data\",\"timestamp\":60,\"block_num\":0,\"size\":0,\"data\":{\"v\":1},"
+                "\"dropped\":3,\"record\":17}",
+                "message");
+    ts_text_clear(&out);
+    answer_legend(&out, NULL);
+    cr_expect_eq(ts_json_check(out.at, out.bytes, NULL), TS_OK, "%.*s", (int)out.bytes, out.at);
+    ts_text_done(&out);
+    ts_text_done(&data);
 }
 
 Test(answer, a_gap_message_tells_first_last_and_how_many)

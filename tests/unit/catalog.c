@@ -233,3 +233,34 @@ Test(catalog, sync_all_makes_everything_durable)
     cr_expect_geq(ts_store_durable_no(entry->store), done.record_no);
     catalog_release(entry);
 }
+
+Test(catalog, a_dropped_store_is_gone_for_who_still_holds_it)
+{
+    struct catalog_store *entry, *other;
+    char path[128];
+    uint64_t count = 0;
+
+    create("boiler");
+    cr_assert_eq(catalog_find(catalog, span("boiler"), &entry), TS_OK);
+    cr_assert_eq(catalog_open_store(entry), TS_OK);
+    cr_assert_eq(catalog_enter(entry), TS_OK);
+    cr_expect_eq(catalog_enter(entry), TS_OK, "any number at once");
+    catalog_leave(entry);
+    catalog_leave(entry);
+    cr_expect_eq(catalog_drop(entry), TS_OK, "%s", ts_error_text());
+    snprintf(path, sizeof path, "%s/boiler", dir);
+    cr_expect_neq(access(path, F_OK), 0);
+    cr_expect_eq(catalog_enter(entry), TS_E_CLOSED);
+    cr_expect_eq(catalog_open_store(entry), TS_OK);
+    cr_expect_eq(catalog_drop(entry), TS_E_CLOSED);
+    cr_expect_eq(catalog_find(catalog, span("boiler"), &other), TS_E_NOT_FOUND);
+    cr_expect_eq(read(durable_fd, &count, sizeof count), sizeof count, "who waits is woken");
+    create("boiler");
+    cr_assert_eq(catalog_find(catalog, span("boiler"), &other), TS_OK);
+    cr_expect_neq(other->id, entry->id);
+    cr_expect_eq(catalog_enter(other), TS_OK);
+    catalog_leave(other);
+    catalog_release(other);
+    catalog_release(entry);
+    cr_expect_eq(catalog_sync(catalog), TS_OK);
+}

@@ -88,7 +88,7 @@ Test(config, without_a_file_or_a_variable_the_defaults_hold)
     cr_expect_eq(config.index_block_bytes, 4096);
     cr_expect_eq(config.max_line_bytes, 1 << 20);
     cr_expect_eq(config.max_body_bytes, 64 << 20);
-    cr_expect_eq(config.max_connections, 1024);
+    cr_expect_eq(config.max_connections, 256);
     cr_expect_eq(config.max_feeders, 1024);
     cr_expect_eq(config.auth_timeout_ms, 10000);
     cr_expect_eq(config.log_level, TS_LOG_INFO);

@@ -26,11 +26,13 @@ a_request(void)
 
     ts_text_init(&text);
     control_request_encode(&(struct control_request){.op = CONTROL_INSERT,
+                                                     .flags = CONTROL_ATOMIC,
                                                      .instance = 0x1122334455667788,
                                                      .request_id = 42,
                                                      .store = span("boiler"),
                                                      .credential = span("tsstore_k"),
                                                      .content_type = span("application/json"),
+                                                     .argument = span("again"),
                                                      .body = span("{\"data\":1}")},
                            &text);
     return text;
@@ -75,6 +77,8 @@ Test(control, a_request_comes_out_as_it_went_in)
     cr_assert(!text.failed);
     cr_assert_eq(control_request_decode(text.at, text.bytes, &got), TS_OK);
     cr_expect_eq(got.op, CONTROL_INSERT);
+    cr_expect_eq(got.flags, CONTROL_ATOMIC);
+    cr_expect(span_is(got.argument, "again"));
     cr_expect_eq(got.instance, 0x1122334455667788);
     cr_expect_eq(got.request_id, 42);
     cr_expect(span_is(got.store, "boiler"));
@@ -91,7 +95,7 @@ Test(control, a_request_without_any_text_is_legal)
 
     ts_text_init(&text);
     control_request_encode(&(struct control_request){.op = CONTROL_HELLO}, &text);
-    cr_assert_eq(text.bytes, 48);
+    cr_assert_eq(text.bytes, 56);
     cr_assert_eq(control_request_decode(text.at, text.bytes, &got), TS_OK);
     cr_expect_eq(got.op, CONTROL_HELLO);
     cr_expect_eq(got.body.bytes, 0);
@@ -152,8 +156,10 @@ static const struct {
     {"a reply's kind", 6, 2},
     {"no kind", 6, 0},
     {"reserved byte of the prefix", 7, 1},
-    {"reserved byte of the request", 18, 1},
+    {"reserved byte of the request", 20, 1},
     {"last reserved byte", 23, 0x80},
+    {"reserved byte behind the lengths", 52, 1},
+    {"last of them", 55, 0x80},
     {"store shorter than it is", 32, 5},
     {"store longer than it is", 32, 7},
     {"store longer than a name", 32, 129},
@@ -162,9 +168,12 @@ static const struct {
     {"credential of 4 GB", 39, 0xff},
     {"content type past the end", 40, 255},
     {"content type of 64 KB", 42, 1},
-    {"body one short", 44, 9},
-    {"body one long", 44, 11},
-    {"body of 4 GB", 47, 0xff},
+    {"argument one short", 44, 4},
+    {"argument past the end", 44, 255},
+    {"argument of 64 KB", 46, 1},
+    {"body one short", 48, 9},
+    {"body one long", 48, 11},
+    {"body of 4 GB", 51, 0xff},
 };
 
 Test(control, refuses_a_request_with_a_wrong_byte)
@@ -303,4 +312,43 @@ Test(control, an_endpoint_that_is_too_long_for_a_socket_is_refused)
     memset(dir + 1, 'd', sizeof dir - 2);
     cr_expect_eq(control_url(dir, CONTROL_EVENT_SOCKET, url), TS_E_USAGE);
     cr_expect_str_eq(url, "untouched");
+}
+
+Test(control, frames_come_out_as_they_went_in)
+{
+    static const char *const messages[] = {"one", "", "{\"data\":3}"};
+    struct ts_span rest, got;
+    struct ts_text text;
+
+    ts_text_init(&text);
+    for (size_t i = 0; i < COUNTOF(messages); i++) {
+        const size_t start = control_frame_begin(&text);
+
+        ts_text_puts(&text, messages[i]);
+        control_frame_end(&text, start);
+    }
+    rest = (struct ts_span){.at = text.at, .bytes = text.bytes};
+    for (size_t i = 0; i < COUNTOF(messages); i++) {
+        cr_assert(control_frame_take(&rest, &got));
+        cr_expect(span_is(got, messages[i]));
+    }
+    cr_expect_eq(rest.bytes, 0);
+    cr_expect_not(control_frame_take(&rest, &got));
+    ts_text_done(&text);
+}
+
+Test(control, a_frame_that_is_not_all_there_is_not_taken)
+{
+    static const char *const cut[] = {"",         "\1",          "\1\0\0",
+                                      "\1\0\0\0", "\4\0\0\0abc", "\377\377\377\377abc"};
+    static const size_t bytes[] = {0, 1, 3, 4, 7, 7};
+
+    for (size_t i = 0; i < COUNTOF(cut); i++) {
+        struct ts_span rest = {.at = cut[i], .bytes = bytes[i]};
+        struct ts_span got = {.bytes = 77};
+
+        cr_expect_not(control_frame_take(&rest, &got), "%zu", i);
+        cr_expect_eq(rest.bytes, bytes[i]);
+        cr_expect_eq(got.bytes, 77);
+    }
 }

@@ -4,104 +4,173 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-static struct executed executed; /* too large for a stack */
+#define SLOTS 16u
+#define PER_SCOPE 4u
+#define MAX_BYTES 1000u
 
-static enum executed_state
-begin(uint64_t request_id, uint16_t *out_status, struct ts_text *out_body)
+static struct executed *executed;
+static struct ts_text body;
+static uint16_t status;
+
+static void
+set_up(void)
 {
-    ts_text_clear(out_body);
-    return executed_begin(&executed, request_id, out_status, out_body);
+    cr_assert_eq(executed_new(SLOTS, PER_SCOPE, MAX_BYTES, &executed), TS_OK);
+    ts_text_init(&body);
 }
 
 static void
-finish(uint64_t request_id, uint16_t status, const char *text)
+tear_down(void)
 {
-    struct ts_text body;
-
-    ts_text_init(&body);
-    ts_text_puts(&body, text);
-    executed_finish(&executed, request_id, status, &body);
     ts_text_done(&body);
+    executed_free(executed);
+}
+
+TestSuite(executed, .init = set_up, .fini = tear_down);
+
+static enum executed_state
+begin(uint64_t scope, uint64_t key)
+{
+    ts_text_clear(&body);
+    return executed_begin(executed, &(struct executed_id){.scope = scope, .key = key}, &status,
+                          &body);
+}
+
+static void
+finish(uint64_t scope, uint64_t key, uint16_t http_status, const char *text, const char *brief)
+{
+    struct ts_text answer;
+
+    ts_text_init(&answer);
+    ts_text_puts(&answer, text);
+    executed_finish(executed, &(struct executed_id){.scope = scope, .key = key}, http_status,
+                    &answer, brief);
+    ts_text_done(&answer);
+}
+
+static bool
+body_is(const char *want)
+{
+    return body.bytes == strlen(want) && memcmp(body.at, want, body.bytes) == 0;
 }
 
 Test(executed, the_second_gets_the_answer_of_the_first)
 {
-    struct ts_text body;
-    uint16_t status = 0;
-
-    executed_init(&executed);
-    ts_text_init(&body);
-    cr_expect_eq(begin(7, &status, &body), EXECUTED_NEW);
-    cr_expect_eq(begin(7, &status, &body), EXECUTED_RUNNING);
-    finish(7, 201, "{\"timestamp\":5}");
-    cr_expect_eq(begin(7, &status, &body), EXECUTED_DONE);
+    cr_expect_eq(begin(0, 7), EXECUTED_NEW);
+    cr_expect_eq(begin(0, 7), EXECUTED_RUNNING);
+    finish(0, 7, 201, "{\"timestamp\":5}", NULL);
+    cr_expect_eq(begin(0, 7), EXECUTED_DONE);
     cr_expect_eq(status, 201);
-    cr_expect_eq(body.bytes, 15);
-    cr_expect_arr_eq(body.at, "{\"timestamp\":5}", 15);
-    ts_text_done(&body);
-    executed_done(&executed);
+    cr_expect(body_is("{\"timestamp\":5}"));
 }
 
 Test(executed, what_was_refused_may_be_tried_again)
 {
-    struct ts_text body;
-    uint16_t status = 0;
-
-    executed_init(&executed);
-    ts_text_init(&body);
-    cr_expect_eq(begin(7, &status, &body), EXECUTED_NEW);
-    finish(7, 409, "{}");
-    cr_expect_eq(begin(7, &status, &body), EXECUTED_NEW);
-    ts_text_done(&body);
-    executed_done(&executed);
+    cr_expect_eq(begin(0, 7), EXECUTED_NEW);
+    finish(0, 7, 409, "{}", NULL);
+    cr_expect_eq(begin(0, 7), EXECUTED_NEW);
 }
 
-Test(executed, a_request_without_an_id_is_always_new)
+Test(executed, a_request_without_a_key_is_always_new)
 {
-    struct ts_text body;
-    uint16_t status = 0;
+    cr_expect_eq(begin(0, 0), EXECUTED_NEW);
+    finish(0, 0, 201, "{}", NULL);
+    cr_expect_eq(begin(0, 0), EXECUTED_NEW);
+}
 
-    executed_init(&executed);
-    ts_text_init(&body);
-    cr_expect_eq(begin(0, &status, &body), EXECUTED_NEW);
-    finish(0, 201, "{}");
-    cr_expect_eq(begin(0, &status, &body), EXECUTED_NEW);
-    ts_text_done(&body);
-    executed_done(&executed);
+Test(executed, the_same_key_of_another_scope_is_another)
+{
+    cr_expect_eq(begin(1, 7), EXECUTED_NEW);
+    finish(1, 7, 201, "one", NULL);
+    cr_expect_eq(begin(2, 7), EXECUTED_NEW);
+    finish(2, 7, 201, "two", NULL);
+    cr_expect_eq(begin(1, 7), EXECUTED_DONE);
+    cr_expect(body_is("one"));
+    cr_expect_eq(begin(2, 7), EXECUTED_DONE);
+    cr_expect(body_is("two"));
+}
+
+Test(executed, a_key_used_for_another_request_is_told_so)
+{
+    const struct executed_id first = {.scope = 1, .key = 7, .fingerprint = 10};
+    const struct executed_id other = {.scope = 1, .key = 7, .fingerprint = 11};
+
+    cr_expect_eq(executed_begin(executed, &first, &status, &body), EXECUTED_NEW);
+    cr_expect_eq(executed_begin(executed, &other, &status, &body), EXECUTED_OTHER);
+    ts_text_puts(&body, "x");
+    executed_finish(executed, &first, 200, &body, NULL);
+    cr_expect_eq(executed_begin(executed, &other, &status, &body), EXECUTED_OTHER);
+    cr_expect_eq(executed_begin(executed, &first, &status, &body), EXECUTED_DONE);
 }
 
 Test(executed, the_oldest_are_forgotten_but_never_a_running_one)
 {
-    struct ts_text body;
-    uint16_t status = 0;
-
-    executed_init(&executed);
-    ts_text_init(&body);
-    cr_expect_eq(begin(1, &status, &body), EXECUTED_NEW);
-    for (uint64_t id = 2; id <= 2 + EXECUTED_SLOTS; id++) {
-        cr_expect_eq(begin(id, &status, &body), EXECUTED_NEW);
-        finish(id, 201, "{}");
+    cr_expect_eq(begin(1, 1), EXECUTED_NEW);
+    for (uint64_t i = 2; i <= 2 + SLOTS; i++) {
+        cr_expect_eq(begin(i, i), EXECUTED_NEW);
+        finish(i, i, 201, "{}", NULL);
     }
-    cr_expect_eq(begin(1, &status, &body), EXECUTED_RUNNING);
-    cr_expect_eq(begin(2 + EXECUTED_SLOTS, &status, &body), EXECUTED_DONE);
-    cr_expect_eq(begin(2, &status, &body), EXECUTED_NEW);
-    ts_text_done(&body);
-    executed_done(&executed);
+    cr_expect_eq(begin(1, 1), EXECUTED_RUNNING);
+    cr_expect_eq(begin(2 + SLOTS, 2 + SLOTS), EXECUTED_DONE);
+    cr_expect_eq(begin(2, 2), EXECUTED_NEW);
 }
 
-Test(executed, an_answer_too_long_to_keep_is_not_kept_in_part)
+Test(executed, one_scope_does_not_take_the_places_of_the_others)
 {
-    char text[EXECUTED_BODY_BYTES + 2];
-    struct ts_text body;
-    uint16_t status = 0;
+    cr_expect_eq(begin(1, 1), EXECUTED_NEW);
+    finish(1, 1, 201, "kept", NULL);
+    for (uint64_t key = 1; key <= 5 * SLOTS; key++) {
+        cr_expect_eq(begin(2, key), EXECUTED_NEW);
+        finish(2, key, 201, "{}", NULL);
+    }
+    cr_expect_eq(begin(1, 1), EXECUTED_DONE);
+    cr_expect(body_is("kept"));
+    for (uint64_t key = 5 * SLOTS - PER_SCOPE + 1; key <= 5 * SLOTS; key++)
+        cr_expect_eq(begin(2, key), EXECUTED_DONE, "key %ju", (uintmax_t)key);
+    cr_expect_eq(begin(2, 5 * SLOTS - PER_SCOPE), EXECUTED_NEW);
+}
+
+Test(executed, past_the_limit_the_oldest_answers_become_brief)
+{
+    char text[401];
+
+    memset(text, 'x', 400);
+    text[400] = '\0';
+    for (uint64_t key = 1; key <= 3; key++) {
+        cr_expect_eq(begin(key, key), EXECUTED_NEW);
+        finish(key, key, 200, text, key == 1 ? "brief" : NULL);
+    }
+    cr_expect_eq(begin(1, 1), EXECUTED_DONE);
+    cr_expect_eq(status, 200);
+    cr_expect(body_is("brief"));
+    cr_expect_eq(begin(2, 2), EXECUTED_DONE);
+    cr_expect(body_is(text));
+    cr_expect_eq(begin(4, 4), EXECUTED_NEW);
+    finish(4, 4, 200, text, NULL);
+    cr_expect_eq(begin(2, 2), EXECUTED_DONE);
+    cr_expect_eq(status, 504, "what was carried out is not carried out again");
+}
+
+Test(executed, an_answer_beyond_the_limit_is_not_executed_again)
+{
+    static char text[MAX_BYTES + 2];
 
     memset(text, 'x', sizeof text - 1);
-    text[sizeof text - 1] = '\0';
-    executed_init(&executed);
-    ts_text_init(&body);
-    cr_expect_eq(begin(7, &status, &body), EXECUTED_NEW);
-    finish(7, 201, text);
-    cr_expect_eq(begin(7, &status, &body), EXECUTED_NEW);
-    ts_text_done(&body);
-    executed_done(&executed);
+    cr_expect_eq(begin(0, 7), EXECUTED_NEW);
+    finish(0, 7, 200, text, "brief");
+    cr_expect_eq(begin(0, 7), EXECUTED_DONE);
+    cr_expect(body_is("brief"));
+}
+
+Test(executed, a_scope_can_be_forgotten)
+{
+    cr_expect_eq(begin(1, 1), EXECUTED_NEW);
+    finish(1, 1, 201, "{}", NULL);
+    cr_expect_eq(begin(1, 2), EXECUTED_NEW);
+    cr_expect_eq(begin(2, 1), EXECUTED_NEW);
+    finish(2, 1, 201, "{}", NULL);
+    executed_forget(executed, 1);
+    cr_expect_eq(begin(1, 2), EXECUTED_RUNNING);
+    cr_expect_eq(begin(1, 1), EXECUTED_NEW);
+    cr_expect_eq(begin(2, 1), EXECUTED_DONE);
 }

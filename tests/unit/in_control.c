@@ -252,3 +252,76 @@ Test(in_control, many_queryd_are_served_at_once)
     }
     cr_expect_eq(next_no(), CLIENTS * 100 + 1);
 }
+
+Test(in_control, a_bundle_is_answered_request_by_request)
+{
+    nng_socket socket = dial();
+    struct control_request requests[4] = {an_insert(51), an_insert(52), an_insert(51),
+                                          an_insert(53)};
+    struct control_request outer = {.op = CONTROL_BUNDLE, .instance = INSTANCE, .request_id = 50};
+    struct control_reply reply, inner;
+    struct ts_text body, first;
+    struct ts_span rest, one;
+    size_t n = 0;
+
+    requests[3].credential = span("tsstore_00000000-0000-4000-8000-000000000000");
+    ts_text_init(&body);
+    ts_text_init(&first);
+    for (size_t i = 0; i < 4; i++) {
+        const size_t start = control_frame_begin(&body);
+
+        control_request_encode(&requests[i], &body);
+        control_frame_end(&body, start);
+    }
+    ts_text_add(&body, "\377\377", 2); /* what is no frame is not looked at */
+    outer.body = (struct ts_span){.at = body.at, .bytes = body.bytes};
+    call(socket, &outer, &reply);
+    cr_assert_eq(reply.http_status, 200);
+    rest = reply.body;
+    for (; control_frame_take(&rest, &one); n++) {
+        cr_assert_eq(control_reply_decode(one.at, one.bytes, &inner), TS_OK);
+        cr_expect_eq(inner.request_id, requests[n].request_id);
+        cr_expect_eq(inner.http_status, n == 3 ? 401 : 201, "%zu", n);
+        if (n == 0)
+            ts_text_add(&first, inner.body.at, inner.body.bytes);
+        if (n == 2)
+            cr_expect(inner.body.bytes == first.bytes &&
+                          memcmp(inner.body.at, first.at, first.bytes) == 0,
+                      "the same id has the same answer");
+    }
+    cr_expect_eq(n, 4);
+    cr_expect_eq(next_no(), 3, "two records");
+    ts_text_done(&body);
+    ts_text_done(&first);
+    nng_close(socket);
+}
+
+Test(in_control, a_bundle_in_a_bundle_and_rubbish_in_one_are_refused)
+{
+    nng_socket socket = dial();
+    struct control_request inner = {.op = CONTROL_BUNDLE, .instance = INSTANCE, .request_id = 61};
+    struct control_request outer = {.op = CONTROL_BUNDLE, .instance = INSTANCE, .request_id = 60};
+    struct control_reply reply, part;
+    struct ts_text body;
+    struct ts_span rest, one;
+    size_t start;
+
+    ts_text_init(&body);
+    start = control_frame_begin(&body);
+    control_request_encode(&inner, &body);
+    control_frame_end(&body, start);
+    start = control_frame_begin(&body);
+    ts_text_puts(&body, "rubbish");
+    control_frame_end(&body, start);
+    outer.body = (struct ts_span){.at = body.at, .bytes = body.bytes};
+    call(socket, &outer, &reply);
+    rest = reply.body;
+    cr_assert(control_frame_take(&rest, &one));
+    cr_assert_eq(control_reply_decode(one.at, one.bytes, &part), TS_OK);
+    cr_expect_eq(part.http_status, 501);
+    cr_assert(control_frame_take(&rest, &one));
+    cr_assert_eq(control_reply_decode(one.at, one.bytes, &part), TS_OK);
+    cr_expect_eq(part.http_status, 400);
+    ts_text_done(&body);
+    nng_close(socket);
+}

@@ -580,3 +580,159 @@ Test(in_socket, the_stop_waits_for_nobody_longer_than_its_time)
     close(half);
     close(slow);
 }
+
+/* ---- schemas and drops ---- */
+
+static struct catalog_store *
+find(const char *name)
+{
+    struct catalog_store *entry;
+
+    cr_assert_eq(catalog_find(catalog, (struct ts_span){.at = name, .bytes = strlen(name)}, &entry),
+                 TS_OK);
+    return entry;
+}
+
+static void
+put_schema(const char *name, const char *text)
+{
+    struct catalog_store *entry = find(name);
+    uint32_t version;
+
+    cr_assert_eq(store_schema_put(entry->schema,
+                                  (struct ts_span){.at = text, .bytes = strlen(text)}, &version),
+                 TS_OK, "%s", ts_error_text());
+    catalog_release(entry);
+}
+
+#define ONE_FIELD "{\"fields\":[{\"index\":1234567890123456789,\"name\":\"a\",\"type\":\"bool\"}]}"
+
+Test(in_socket, lines_of_a_schema_store_are_compacted)
+{
+    char key[TS_KEY_TEXT_BYTES];
+    int fd;
+
+    create("s", TS_TYPE_SCHEMA, 1000, key);
+    fd = enter("s", key);
+    say_text(fd, "{}\n");
+    cr_expect_str_eq(hear(fd), "ERROR schema validation failed: schema is required for schema data "
+                               "type");
+    put_schema("s", ONE_FIELD);
+    say_text(fd, "@1 {\"a\":1}\n{\"q\":1}\n[1]\nbad\n@2 {}\n@3 null\n@2 {}\n");
+    cr_expect_str_eq(hear(fd), "OK 1");
+    cr_expect_str_eq(hear(fd), "ERROR schema validation failed: field not found in schema: q");
+    cr_expect_eq(strncmp(hear(fd), "ERROR schema validation failed: invalid JSON: ", 46), 0);
+    cr_expect_str_eq(hear(fd), "ERROR invalid JSON: invalid character 'b' looking for beginning of "
+                               "value");
+    cr_expect_str_eq(hear(fd), "OK 2");
+    cr_expect_str_eq(hear(fd), "OK 3");
+    cr_expect_str_eq(hear(fd), "ERROR store failed: timestamp must be greater than newest entry");
+    close(fd);
+}
+
+Test(in_socket, many_schema_lines_that_grow_are_stored_whole)
+{
+    const struct ts_range all = {0};
+    const size_t n_lines = 20000;
+    struct catalog_store *entry;
+    char key[TS_KEY_TEXT_BYTES];
+    struct ts_cursor *cursor;
+    struct ts_record record;
+    struct ts_gap gap;
+    char *text = malloc(n_lines * 10), *at = text;
+    size_t n = 0;
+    int fd;
+
+    create("s", TS_TYPE_SCHEMA, 1000, key);
+    put_schema("s", ONE_FIELD);
+    fd = enter("s", key);
+    for (size_t i = 0; i < n_lines; i++)
+        at += sprintf(at, "{\"a\":%zu}\n", i % 10);
+    say(fd, text, (size_t)(at - text));
+    cr_expect_eq(hear_lines(fd, n_lines), n_lines);
+    close(fd);
+    free(text);
+    entry = find("s");
+    cr_assert_eq(ts_cursor_open(ts_store_view(entry->store), &all, &cursor), TS_OK);
+    for (; ts_cursor_next(cursor, &record, &gap) == TS_STEP_RECORD; n++) {
+        char want[40];
+        const int bytes =
+            snprintf(want, sizeof want, "{\"1234567890123456789\":%zu}", (record.no - 1) % 10);
+
+        cr_assert_eq(record.bytes, (size_t)bytes);
+        cr_assert_arr_eq(record.data, want, (size_t)bytes);
+    }
+    cr_expect_gt(n, 1000);
+    ts_cursor_close(cursor);
+    catalog_release(entry);
+}
+
+static void
+expect_dropped_while_connected(uint32_t sync_ms)
+{
+    struct catalog_store *entry;
+    char key[TS_KEY_TEXT_BYTES];
+    int fd;
+
+    create("b", TS_TYPE_JSON, sync_ms, key);
+    fd = enter("b", key);
+    say_text(fd, "1\n");
+    cr_expect(is_ok(hear(fd)));
+    entry = find("b");
+    cr_expect_eq(catalog_drop(entry), TS_OK, "%s", ts_error_text());
+    catalog_release(entry);
+    say_text(fd, "2\n3\n");
+    cr_expect_str_eq(hear(fd), "ERROR store failed: store is closed");
+    cr_expect_str_eq(hear(fd), "ERROR store failed: store is closed");
+    create("b", TS_TYPE_JSON, sync_ms, key);
+    say_text(fd, "4\n");
+    cr_expect_str_eq(hear(fd), "ERROR store failed: store is closed", "the new one is another");
+    close(fd);
+}
+
+Test(in_socket, a_feeder_of_a_dropped_store_is_told_so)
+{
+    expect_dropped_while_connected(1000);
+}
+
+Test(in_socket, a_feeder_of_a_dropped_durable_store_is_told_so)
+{
+    expect_dropped_while_connected(TS_SYNC_EACH);
+}
+
+static void *
+feed_until_refused(void *arg)
+{
+    const int fd = *(int *)arg;
+    const char *answer;
+
+    do {
+        say_text(fd, "1\n");
+        answer = hear(fd);
+    } while (is_ok(answer));
+    cr_expect(strcmp(answer, "ERROR store failed: store is closed") == 0 || *answer == '\0', "%s",
+              answer);
+    return NULL;
+}
+
+Test(in_socket, a_store_can_be_dropped_while_feeders_wait_for_the_disk)
+{
+    struct catalog_store *entry;
+    char key[TS_KEY_TEXT_BYTES];
+    pthread_t threads[4];
+    int fds[4];
+
+    create("b", TS_TYPE_JSON, TS_SYNC_EACH, key);
+    for (size_t i = 0; i < 4; i++) {
+        fds[i] = enter("b", key);
+        cr_assert_eq(pthread_create(&threads[i], NULL, feed_until_refused, &fds[i]), 0);
+    }
+    usleep(50000);
+    entry = find("b");
+    cr_expect_eq(catalog_drop(entry), TS_OK);
+    catalog_release(entry);
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        close(fds[i]);
+    }
+}

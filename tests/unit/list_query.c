@@ -84,7 +84,15 @@ static const struct {
     {LIST_RANGE, "since=infd", "invalid since duration: invalid duration: infd"},
     {LIST_RANGE, "since=20000w", "invalid since duration: invalid duration: 20000w"},
     {LIST_NEWEST, "since=zz", "invalid since duration: time: invalid duration \"zz\""},
-    {LIST_RANGE, "after=x&agg_window=1m", "invalid after timestamp"},
+    {LIST_RANGE, "after=x&agg_window=zz", "invalid after timestamp"},
+    {LIST_RANGE, "after=1&agg_window=zz", "invalid agg_window: time: invalid duration \"zz\""},
+    {LIST_RANGE, "after=1&agg_window=0s", "aggregation window must be positive"},
+    {LIST_NEWEST, "agg_window=-1m", "aggregation window must be positive"},
+    {LIST_NEWEST, "agg_window=1m&agg_fields=v",
+     "invalid agg_fields: invalid field aggregation: \"v\" (expected field:function)"},
+    {LIST_NEWEST, "agg_window=1m&agg_fields=v:med",
+     "invalid agg_fields: invalid aggregation function \"med\" for field \"v\""},
+    {LIST_NEWEST, "agg_window=1m&agg_default=med", "invalid default aggregation function: med"},
 };
 
 Test(list_query, what_is_wrong_is_told_in_the_contracts_words)
@@ -198,7 +206,7 @@ Test(list_query, case_is_folded_only_by_exactly_true)
     cr_expect_eq(query.range.filter_bytes, 0);
 }
 
-Test(list_query, an_aggregation_is_refused_where_it_counts)
+Test(list_query, an_aggregation_counts_windows_and_needs_objects)
 {
     struct list_query query;
     struct asked asked;
@@ -207,13 +215,25 @@ Test(list_query, an_aggregation_is_refused_where_it_counts)
         list_query_parse(ask(&asked, "agg_window=1m"), LIST_NEWEST, TS_TYPE_TEXT, NOW_NS, &query),
         TS_E_PARAM);
     cr_expect_str_eq(ts_error_text(), "aggregation is only supported for json and schema stores");
-    cr_expect_eq(
-        list_query_parse(ask(&asked, "agg_window=1m"), LIST_NEWEST, TS_TYPE_JSON, NOW_NS, &query),
-        TS_E_PARAM);
-    cr_expect_eq(
-        list_query_parse(ask(&asked, "agg_window=1m"), LIST_OLDEST, TS_TYPE_JSON, NOW_NS, &query),
+    cr_assert_eq(list_query_parse(ask(&asked, "agg_window=1m&limit=7"), LIST_NEWEST, TS_TYPE_JSON,
+                                  NOW_NS, &query),
+                 TS_OK);
+    cr_expect_not_null(query.plan);
+    cr_expect_eq(query.limit, 7);
+    cr_expect_eq(query.range.limit, 0);
+    cr_expect_eq(query.finished_until_ns, NOW_NS);
+    list_query_done(&query);
+    cr_assert_eq(list_query_parse(ask(&asked, "start_time=1&end_time=500&agg_window=1m"),
+                                  LIST_RANGE, TS_TYPE_SCHEMA, NOW_NS, &query),
+                 TS_OK);
+    cr_expect_eq(query.finished_until_ns, 500);
+    list_query_done(&query);
+    cr_assert_eq(
+        list_query_parse(ask(&asked, "agg_window=1m"), LIST_OLDEST, TS_TYPE_TEXT, NOW_NS, &query),
         TS_OK);
-    cr_expect_eq(
-        list_query_parse(ask(&asked, "agg_window="), LIST_NEWEST, TS_TYPE_JSON, NOW_NS, &query),
+    cr_expect_null(query.plan);
+    cr_assert_eq(
+        list_query_parse(ask(&asked, "agg_window="), LIST_NEWEST, TS_TYPE_TEXT, NOW_NS, &query),
         TS_OK);
+    cr_expect_null(query.plan);
 }

@@ -1,103 +1,9 @@
 /* mutation.c - what changes a store: who may, what is taken, what is answered. */
-#include "ingestd/mutation.h"
+#include "tests/unit/mutation_scratch.h"
 
-#include "common/log.h"
-
-#include <criterion/criterion.h>
-#include <ftw.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#define COUNTOF(a) (sizeof(a) / sizeof((a)[0]))
-#define ADMIN_KEY "an-admin-key-of-the-test"
-
-static char dir[64];
-static struct settings settings;
-static struct mutation mutation;
-static struct ts_text body;
-
-static void
-set_up(void)
-{
-    struct ts_config config;
-
-    strcpy(dir, "/tmp/tsstore-mutation-XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-    cr_assert_geq(sodium_init(), 0);
-    ts_log_set_level(TS_LOG_ERROR);
-    ts_config_init(&config);
-    config.num_blocks = 16;
-    config.data_block_bytes = 1024;
-    strcpy(config.admin_key, ADMIN_KEY);
-    settings_init(&settings, &config);
-    mutation.settings = &settings;
-    cr_assert_eq(catalog_open(dir, NULL, -1, &mutation.catalog), TS_OK, "%s", ts_error_text());
-    ts_text_init(&body);
-}
-
-static int
-remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-    (void)st;
-    (void)kind;
-    (void)where;
-    return remove(path);
-}
-
-static void
-tear_down(void)
-{
-    ts_text_done(&body);
-    catalog_close(mutation.catalog);
-    settings_done(&settings);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
+#include <pthread.h>
 
 TestSuite(mutation, .init = set_up, .fini = tear_down);
-
-static struct ts_span
-span(const char *text)
-{
-    return (struct ts_span){.at = text, .bytes = strlen(text)};
-}
-
-/* The answer's body as a string. */
-static const char *
-answer(void)
-{
-    ts_text_add(&body, "", 1);
-    body.bytes--;
-    return body.at;
-}
-
-static uint16_t
-execute(uint16_t op, const char *store, const char *credential, const char *type, const char *text)
-{
-    const struct control_request request = {.op = op,
-                                            .store = span(store),
-                                            .credential = span(credential),
-                                            .content_type = span(type),
-                                            .body = span(text)};
-
-    ts_text_clear(&body);
-    return mutation_execute(&mutation, &request, &body);
-}
-
-/* Creates a store and gives its key. */
-static void
-create(const char *request, char out_key[TS_KEY_TEXT_BYTES])
-{
-    const char *key;
-
-    cr_assert_eq(execute(CONTROL_CREATE_STORE, "", ADMIN_KEY, "", request), 201, "%s", answer());
-    key = strstr(answer(), "\"api_key\":\"");
-    cr_assert_not_null(key);
-    memcpy(out_key, key + 11, TS_KEY_TEXT_BYTES - 1);
-    out_key[TS_KEY_TEXT_BYTES - 1] = '\0';
-}
 
 static const struct {
     const char *key;
@@ -296,4 +202,215 @@ Test(mutation, a_schema_store_without_a_schema_says_so)
 Test(mutation, an_operation_of_a_newer_queryd_is_501)
 {
     cr_expect_eq(execute(999, "a", ADMIN_KEY, "", ""), 501);
+}
+
+/* ---- delete, reset, drop ---- */
+
+#define ASK(...) ask(&(struct control_request){__VA_ARGS__})
+
+static void
+put(const char *key, int64_t from, int64_t to)
+{
+    for (int64_t i = from; i <= to; i++) {
+        char text[64];
+
+        snprintf(text, sizeof text, "{\"timestamp\":%jd,\"data\":%jd}", (intmax_t)i, (intmax_t)i);
+        cr_assert_eq(execute(CONTROL_INSERT, "a", key, "application/json", text), 201, "%s",
+                     answer());
+    }
+}
+
+static uint16_t
+delete_at(const char *key, const char *time)
+{
+    return ASK(.op = CONTROL_DELETE_TIME, .store = span("a"), .credential = span(key),
+               .argument = span(time));
+}
+
+Test(mutation, a_deleted_record_is_gone_and_its_neighbours_stay)
+{
+    char key[TS_KEY_TEXT_BYTES];
+
+    create("{\"name\":\"a\"}", key);
+    cr_expect_eq(delete_at(key, "2"), 404);
+    cr_expect_not_null(strstr(answer(), "store is empty"));
+    put(key, 1, 3);
+    cr_expect_eq(delete_at(key, "2"), 200);
+    cr_expect_str_eq(answer(), "{\"message\":\"object deleted\"}");
+    cr_expect_str_eq(times_of("a"), "1 3");
+    cr_expect_eq(delete_at(key, "2"), 404);
+    cr_expect_not_null(strstr(answer(), "timestamp not found"));
+    put(key, 4, 4);
+    cr_expect_str_eq(times_of("a"), "1 3 4");
+}
+
+Test(mutation, a_time_to_delete_is_a_decimal_of_64_bits)
+{
+    static const char *const texts[] = {"",
+                                        "x",
+                                        "+",
+                                        "-",
+                                        "1.5",
+                                        "1e3",
+                                        " 1",
+                                        "1 ",
+                                        "0x1",
+                                        "9223372036854775808",
+                                        "-9223372036854775809",
+                                        "99999999999999999999"};
+    static const char *const legal[] = {"0", "-1", "+7", "9223372036854775807",
+                                        "-9223372036854775808"};
+    char key[TS_KEY_TEXT_BYTES];
+
+    create("{\"name\":\"a\"}", key);
+    put(key, 1, 1);
+    for (size_t i = 0; i < COUNTOF(texts); i++) {
+        cr_expect_eq(delete_at(key, texts[i]), 400, "'%s'", texts[i]);
+        cr_expect_not_null(strstr(answer(), "invalid timestamp"));
+    }
+    for (size_t i = 0; i < COUNTOF(legal); i++)
+        cr_expect_eq(delete_at(key, legal[i]), 404, "'%s'", legal[i]);
+    cr_expect_str_eq(times_of("a"), "1");
+}
+
+Test(mutation, a_reset_store_is_empty_and_takes_any_time)
+{
+    char key[TS_KEY_TEXT_BYTES];
+
+    create("{\"name\":\"a\"}", key);
+    put(key, 1, 30);
+    cr_expect_eq(ASK(.op = CONTROL_RESET_STORE, .store = span("a"), .credential = span(key)), 200);
+    cr_expect_str_eq(answer(), "{\"message\":\"store reset\"}");
+    cr_expect_str_eq(times_of("a"), "");
+    put(key, 7, 7);
+    cr_expect_str_eq(times_of("a"), "7");
+}
+
+Test(mutation, a_dropped_store_is_gone_with_its_key)
+{
+    char key[TS_KEY_TEXT_BYTES], again[TS_KEY_TEXT_BYTES], path[128];
+
+    create("{\"name\":\"a\"}", key);
+    put(key, 1, 3);
+    cr_expect_eq(ASK(.op = CONTROL_DROP_STORE, .store = span("a"), .credential = span(key)), 200);
+    cr_expect_str_eq(answer(), "{\"message\":\"store deleted\"}");
+    snprintf(path, sizeof path, "%s/a", dir);
+    cr_expect_neq(access(path, F_OK), 0);
+    cr_expect_eq(execute(CONTROL_INSERT, "a", key, "application/json", "{\"data\":1}"), 401);
+    cr_expect_not_null(strstr(answer(), "authentication failed"));
+    cr_expect_eq(ASK(.op = CONTROL_DROP_STORE, .store = span("a"), .credential = span(key)), 401);
+    create("{\"name\":\"a\"}", again);
+    cr_expect_eq(execute(CONTROL_INSERT, "a", key, "application/json", "{\"data\":1}"), 401);
+    cr_expect_not_null(strstr(answer(), "invalid API key\""));
+    put(again, 1, 1);
+    cr_expect_str_eq(times_of("a"), "1");
+}
+
+Test(mutation, each_operation_wants_its_scope)
+{
+    static const struct {
+        uint16_t op;
+        unsigned scope;
+    } operations[] = {
+        {CONTROL_INSERT, TS_SCOPE_WRITE},          {CONTROL_INSERT_BATCH, TS_SCOPE_WRITE},
+        {CONTROL_INSERT_MESSAGES, TS_SCOPE_WRITE}, {CONTROL_PUT_SCHEMA, TS_SCOPE_WRITE},
+        {CONTROL_DELETE_TIME, TS_SCOPE_DELETE},    {CONTROL_RESET_STORE, TS_SCOPE_DELETE},
+        {CONTROL_DROP_STORE, TS_SCOPE_DELETE},
+    };
+    char key[TS_KEY_TEXT_BYTES], path[128];
+
+    create("{\"name\":\"a\"}", key);
+    snprintf(path, sizeof path, "%s/a", dir);
+    for (size_t i = 0; i < COUNTOF(operations); i++) {
+        char weak[TS_KEY_TEXT_BYTES], right[TS_KEY_TEXT_BYTES];
+
+        cr_assert_eq(
+            ts_keys_create_scoped(path, "a", "weak", TS_SCOPE_ALL & ~operations[i].scope, weak),
+            TS_OK);
+        cr_assert_eq(ts_keys_create_scoped(path, "a", "right", operations[i].scope, right), TS_OK);
+        cr_expect_eq(ASK(.op = operations[i].op, .store = span("a"), .credential = span(weak)), 403,
+                     "operation %u", operations[i].op);
+        cr_expect_neq(ASK(.op = operations[i].op, .store = span("a"), .credential = span(right)),
+                      403, "operation %u", operations[i].op);
+    }
+}
+
+static void *
+insert_all_the_time(void *arg)
+{
+    const struct control_request request = {.op = CONTROL_INSERT,
+                                            .store = span("a"),
+                                            .credential = span(arg),
+                                            .content_type = span("application/json"),
+                                            .body = span("{\"data\":1}")};
+    struct ts_text out;
+    uint16_t status;
+
+    ts_text_init(&out);
+    do {
+        ts_text_clear(&out);
+        status = mutation_execute(&mutation, &request, &out);
+    } while (status == 201);
+    ts_text_done(&out);
+    return (void *)(uintptr_t)status;
+}
+
+Test(mutation, a_store_can_be_dropped_while_others_write, .timeout = 60)
+{
+    char key[TS_KEY_TEXT_BYTES];
+    pthread_t threads[4];
+    void *status;
+
+    create("{\"name\":\"a\"}", key);
+    for (size_t i = 0; i < COUNTOF(threads); i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, insert_all_the_time, key), 0);
+    usleep(20000);
+    cr_expect_eq(ASK(.op = CONTROL_DROP_STORE, .store = span("a"), .credential = span(key)), 200);
+    for (size_t i = 0; i < COUNTOF(threads); i++) {
+        pthread_join(threads[i], &status);
+        cr_expect((uintptr_t)status == 401 || (uintptr_t)status == 500, "%ju", (uintmax_t)status);
+    }
+}
+
+/* ---- resends ---- */
+
+static uint16_t
+insert_once(const char *store, const char *key, const char *resend_key, const char *text)
+{
+    return ASK(.op = CONTROL_INSERT, .store = span(store), .credential = span(key),
+               .content_type = span("application/json"), .argument = span(resend_key),
+               .body = span(text));
+}
+
+Test(mutation, a_resend_under_the_same_key_gets_the_first_answer)
+{
+    char key[TS_KEY_TEXT_BYTES], other[TS_KEY_TEXT_BYTES];
+
+    create("{\"name\":\"a\"}", key);
+    create("{\"name\":\"b\"}", other);
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(insert_once("a", key, "k 1", "{\"timestamp\":5,\"data\":1}"), 201);
+        cr_expect_not_null(strstr(answer(), "\"timestamp\":5,"));
+    }
+    cr_expect_eq(insert_once("a", key, "k 2", "{\"timestamp\":5,\"data\":1}"), 409);
+    cr_expect_not_null(strstr(answer(), "timestamp must be greater"));
+    cr_expect_eq(insert_once("a", key, "k 1", "{\"timestamp\":6,\"data\":1}"), 409);
+    cr_expect_not_null(strstr(answer(), "\"idempotency_key\""));
+    cr_expect_eq(insert_once("b", other, "k 1", "{\"timestamp\":6,\"data\":1}"), 201);
+    cr_expect_str_eq(times_of("a"), "5");
+    cr_expect_eq(ASK(.op = CONTROL_RESET_STORE, .store = span("a"), .credential = span(key)), 200);
+    cr_expect_eq(insert_once("a", key, "k 1", "{\"timestamp\":3,\"data\":1}"), 201);
+}
+
+Test(mutation, a_resend_key_is_short_and_printable)
+{
+    char key[TS_KEY_TEXT_BYTES], text[MUTATION_RESENDS] = "";
+
+    create("{\"name\":\"a\"}", key);
+    memset(text, 'k', 128);
+    cr_expect_eq(insert_once("a", key, text, "{\"data\":1}"), 201);
+    text[128] = 'k';
+    cr_expect_eq(insert_once("a", key, text, "{\"data\":1}"), 400);
+    cr_expect_eq(insert_once("a", key, "a\tb", "{\"data\":1}"), 400);
+    cr_expect_eq(insert_once("a", key, "caf\xc3\xa9", "{\"data\":1}"), 400);
 }

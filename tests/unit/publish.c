@@ -210,6 +210,8 @@ Test(publish, a_catalogue_event_goes_out_at_once)
 Test(publish, no_publisher_is_none_to_fail)
 {
     publish_moved(NULL, &slot);
+    publish_attach(NULL, &slot, slot.view);
+    publish_reset(NULL, &slot);
     publish_catalogue(NULL, EVENT_CREATED, "x");
     publish_forget(NULL, &slot);
     publish_close(NULL);
