@@ -109,6 +109,30 @@ words_are_good(const struct ts_recovering *r, uint64_t *out_tail, uint64_t *out_
            *out_tail >= 1 && *out_tail <= *out_sealed + 1 && *out_sealed - *out_tail + 1 <= n;
 }
 
+/* A look at both ends of the ring: an index that was lost as a whole is told at once, and not only
+ * to the first who reads that far. */
+static void
+note_bad_ends(const struct ts_recovering *r)
+{
+    const struct ts_ring *ring = &r->store->ring;
+    struct ts_recovery *note = &r->store->recovery;
+    struct ts_index_entry entry;
+
+    if (ring->tail_seq > ring->sealed_seq)
+        return;
+    for (int i = 0; i < 2; i++) {
+        const uint64_t seq = i == 0 ? ring->tail_seq : ring->sealed_seq;
+
+        if (ts_index_read(&ring->index, seq, r->seed, &entry))
+            continue;
+        note->n_damaged++;
+        snprintf(note->text, sizeof note->text,
+                 TS_INDEX_FILE ": damaged at offset %ju: entry of block %ju",
+                 (uintmax_t)ts_index_off(&ring->index, seq), (uintmax_t)seq);
+        return;
+    }
+}
+
 static void
 recover_ring_trusted(struct ts_recovering *r)
 {
@@ -126,6 +150,7 @@ recover_ring_trusted(struct ts_recovering *r)
         !ts_index_find_no(&ring->index, ring->tail_seq, ring->sealed_seq, r->seed, 0, &entry))
         ring->tail_seq = ring->sealed_seq + 1;
     adopt_ring(r);
+    note_bad_ends(r);
 }
 
 /* What was written before the last power failure and then lost may be whole again: its numbers are

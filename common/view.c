@@ -279,6 +279,8 @@ count_records(const struct ts_view *view, struct ts_snapshot *s)
     if (s->tail_seq <= s->sealed_seq) {
         if (ts_index_find_no(&view->index, s->tail_seq, s->sealed_seq, s->seed, 0, &entry))
             s->oldest_no = start_of_ring(view, s, &entry);
+        else if (s->oldest_no > 1) /* no entry is good: how many are lost is lost, too */
+            s->oldest_no = s->tail_seq == 1 ? 1 : s->oldest_no - 1;
         atomic_thread_fence(memory_order_acquire); /* pairs with ts_ring_reclaim() */
         if (ts_meta_tail(ts_view_meta(view)) != s->tail_seq)
             return false;

@@ -40,8 +40,8 @@ Test(endpoint, lets_peers_in_again_after_one_that_vanished, .timeout = 60)
     if (__lsan_disable != NULL)
         __lsan_disable();
     cr_assert_eq(nng_rep0_open(&server), 0);
-    cr_assert_eq(endpoint_open(&endpoint, server, nng_req0_open, run_dir, CONTROL_REQUEST_SOCKET, 0),
-                 TS_OK);
+    cr_assert_eq(
+        endpoint_open(&endpoint, server, nng_req0_open, run_dir, CONTROL_REQUEST_SOCKET, 0), TS_OK);
     for (int i = 0; i < 3; i++) {
         connect_and_vanish(run_dir);
         endpoint_check(&endpoint);
