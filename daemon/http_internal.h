@@ -21,7 +21,9 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define HTTP_MAX_HEAD_BYTES 16384 /* request line and headers; civetweb's own buffer */
+#define HTTP_MAX_HEAD_BYTES 16384 /* request line and headers; more is answered 431 */
+/* What civetweb reads of a head: if it is longer still, all it knows is that something is wrong. */
+#define HTTP_READ_HEAD_BYTES 65536
 #define HTTP_ARENA_BYTES (HTTP_MAX_HEAD_BYTES + 4 * HTTP_MAX_QUERY + 64)
 #define HTTP_HEAD_ROOM 4096    /* in front of a body, for head or chunk size */
 #define HTTP_ADDED_BYTES 2560  /* headers that a handler added */
@@ -92,6 +94,9 @@ struct http_server {
 
 /* Sends all of it or marks the request dead; a short count means that the peer is gone. */
 bool http_request_write(struct http_request *req, const void *data, size_t bytes);
+
+/* Has the request answered: by its handler, if there is one. */
+void http_route_request(struct http_request *req);
 
 /* Answers with a head only: 204, or a redirect. */
 void http_answer_bare(struct http_request *req, int status);

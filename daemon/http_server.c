@@ -37,87 +37,6 @@ struct stop {
  * that it became. */
 static char within_limit, beyond_limit;
 
-static bool
-is_method(const struct http_route *route, const char *method)
-{
-    return strcmp(route->method, method) == 0 ||
-           (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
-}
-
-static const struct http_route *
-find_route(struct http_request *req, const struct http_path *path)
-{
-    const struct http_options *options = &req->server->options;
-
-    for (size_t i = 0; i < options->n_routes; i++) {
-        const struct http_route *route = &options->routes[i];
-
-        if (is_method(route, req->info->request_method) &&
-            http_path_match(path, route->pattern, req->params, HTTP_MAX_PARAMS, &req->n_params))
-            return route;
-    }
-    req->n_params = 0;
-    return NULL;
-}
-
-static void
-answer_not_found(struct http_request *req)
-{
-    static const char text[] = "404 page not found";
-
-    http_answer(req, 404, HTTP_TYPE_TEXT, text, sizeof text - 1);
-}
-
-/* To the same target without the slash at the end of its path. */
-static void
-answer_without_slash(struct http_request *req, const char *raw, size_t raw_bytes)
-{
-    const char *query = req->info->query_string;
-    char location[2048];
-    const int n = snprintf(location, sizeof location, "%.*s%s%s", (int)(raw_bytes - 1), raw,
-                           query != NULL ? "?" : "", query != NULL ? query : "");
-    const bool is_get = strcmp(req->info->request_method, "GET") == 0 || req->is_head;
-
-    if (n < 0 || (size_t)n >= sizeof location) {
-        answer_not_found(req);
-        return;
-    }
-    http_add_answer_header(req, "Location", location);
-    http_answer_bare(req, is_get ? 301 : 307);
-}
-
-static void
-route_request(struct http_request *req)
-{
-    const char *raw = req->info->local_uri_raw;
-    const size_t raw_bytes = raw != NULL ? strlen(raw) : 0;
-    struct http_path path;
-
-    if (strcmp(req->info->request_method, "OPTIONS") == 0) {
-        http_answer_bare(req, 204);
-        return;
-    }
-    switch (http_path_split(&req->arena, raw != NULL ? raw : "", raw_bytes, &path)) {
-    case HTTP_PATH_OK:
-        break;
-    case HTTP_PATH_MALFORMED:
-        http_answer(req, 400, HTTP_TYPE_TEXT, "Bad Request", 11);
-        return;
-    case HTTP_PATH_FOREIGN:
-        answer_not_found(req);
-        return;
-    }
-    req->route = find_route(req, &path);
-    if (req->route == NULL)
-        answer_not_found(req);
-    else if (path.has_trailing_slash)
-        answer_without_slash(req, raw, raw_bytes);
-    else
-        req->route->handle(req, req->server->options.ctx);
-    if (req->state == HTTP_UNANSWERED)
-        http_answer_error(req, TS_FAIL(TS_E_SYSTEM, "no answer"));
-}
-
 /* What a large answer or body left behind is given back. */
 static void
 trim(struct ts_text *text)
@@ -284,7 +203,7 @@ begin_request(struct mg_connection *conn)
         req->closes = true;
         http_answer_error(req, TS_FAIL(TS_E_BUSY, "too many connections"));
     } else {
-        route_request(req);
+        http_route_request(req);
     }
     note_request(req, now_ns() - began_ns);
     if (req->state == HTTP_UPGRADED) {
@@ -364,30 +283,32 @@ exit_thread(const struct mg_context *context, int kind, void *pointer)
     free(worker);
 }
 
+/* What it has to say is mostly about what strangers sent: they must not fill the log. */
 static int
 log_message(const struct mg_connection *conn, const char *text)
 {
+    static struct ts_log_limit limit = TS_LOG_LIMIT(20, 10);
     const struct http_server *server = mg_get_user_context_data(conn);
+    uint64_t n_dropped;
 
-    if (server != NULL && server->options.log != NULL)
+    if (server != NULL && server->options.log != NULL && ts_log_allow(&limit, &n_dropped))
         server->options.log(text);
     return 1;
 }
 
-/* civetweb refuses what it cannot read; it says so in our form. Its 413 is about the head: bodies
- * are read by us. */
+/* civetweb refuses what it cannot read; it says so in our form. A head that does not fit its buffer
+ * is malformed to it, too. */
 static int
 http_error(struct mg_connection *conn, int status, const char *text)
 {
     struct http_server *server = mg_get_user_context_data(conn);
-    const int told = status == 413 ? 431 : status;
+    const int told = status == 413 ? 400 : status;
     char answer[512], body[128];
     int body_bytes, bytes;
 
-    body_bytes = snprintf(body, sizeof body, "{\"error\":\"%s\",\"code\":\"protocol\"}",
-                          told == 431   ? "request head too large"
-                          : told == 408 ? "request timeout"
-                                        : "malformed request");
+    body_bytes =
+        snprintf(body, sizeof body, "{\"error\":\"%s\",\"code\":\"protocol\"}",
+                 told == 408 ? "request timeout" : "malformed request, or its head is too large");
     bytes = snprintf(answer, sizeof answer,
                      "HTTP/1.1 %d %s\r\nContent-Type: " HTTP_TYPE_JSON
                      "\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
@@ -487,7 +408,7 @@ start_civetweb(struct http_server *server, const char *address)
     snprintf(threads, sizeof threads, "%u", options->max_connections + HTTP_SPARE_THREADS);
     snprintf(request_ms, sizeof request_ms, "%u", options->request_timeout_ms);
     snprintf(idle_ms, sizeof idle_ms, "%u", options->idle_timeout_ms);
-    snprintf(head_bytes, sizeof head_bytes, "%d", HTTP_MAX_HEAD_BYTES);
+    snprintf(head_bytes, sizeof head_bytes, "%d", HTTP_READ_HEAD_BYTES);
     server->context = mg_start2(&init, &failure);
     if (server->context == NULL)
         return TS_FAIL(TS_E_IO, "cannot listen on %s: %s", port, why);

@@ -186,16 +186,16 @@ executed_begin(struct executed *executed, const struct executed_id *id, uint16_t
 
 /* Keeps a copy of the body, and gives up older ones if all are too much. */
 static void
-keep_body(struct executed *executed, unsigned i, const struct ts_text *body)
+keep_body(struct executed *executed, unsigned i, struct ts_span body)
 {
     struct slot *const slot = &executed->slots[i];
 
-    slot->body = body->bytes <= executed->max_bytes ? malloc(body->bytes + 1) : NULL;
+    slot->body = body.bytes <= executed->max_bytes ? malloc(body.bytes + 1) : NULL;
     if (slot->body == NULL)
         return;
-    memcpy(slot->body, body->at, body->bytes);
-    slot->body_bytes = body->bytes;
-    executed->total_bytes += body->bytes;
+    memcpy(slot->body, body.at, body.bytes);
+    slot->body_bytes = body.bytes;
+    executed->total_bytes += body.bytes;
     while (executed->total_bytes > executed->max_bytes) {
         unsigned oldest = executed->n_slots;
 
@@ -212,7 +212,7 @@ keep_body(struct executed *executed, unsigned i, const struct ts_text *body)
 
 void
 executed_finish(struct executed *executed, const struct executed_id *id, uint16_t http_status,
-                const struct ts_text *body, const char *brief)
+                struct ts_span body, const char *brief)
 {
     unsigned i;
 
@@ -220,7 +220,7 @@ executed_finish(struct executed *executed, const struct executed_id *id, uint16_
         return;
     pthread_mutex_lock(&executed->lock);
     i = find(executed, id);
-    if (i < executed->n_slots && (http_status >= 300 || body->failed || body->bytes == 0)) {
+    if (i < executed->n_slots && http_status >= 300) {
         make_free(executed, i);
     } else if (i < executed->n_slots) {
         struct slot *const slot = &executed->slots[i];
@@ -228,11 +228,11 @@ executed_finish(struct executed *executed, const struct executed_id *id, uint16_
         executed->is_running[i] = false;
         slot->http_status = http_status;
         /* A short answer is its own brief form. */
-        if (brief == NULL && body->bytes < sizeof slot->brief)
-            snprintf(slot->brief, sizeof slot->brief, "%.*s", (int)body->bytes, body->at);
+        if (brief == NULL && body.at != NULL && body.bytes < sizeof slot->brief)
+            snprintf(slot->brief, sizeof slot->brief, "%.*s", (int)body.bytes, body.at);
         else
             snprintf(slot->brief, sizeof slot->brief, "%s", brief != NULL ? brief : "");
-        if (body->bytes >= sizeof slot->brief)
+        if (body.bytes >= sizeof slot->brief)
             keep_body(executed, i, body);
     }
     pthread_mutex_unlock(&executed->lock);

@@ -14,6 +14,7 @@
 #define INGESTD_EXECUTED_H
 
 #include "common/error.h"
+#include "common/json.h" /* struct ts_span */
 #include "common/text.h"
 
 #include <stdint.h>
@@ -40,9 +41,10 @@ void executed_free(struct executed *executed);
 enum executed_state executed_begin(struct executed *executed, const struct executed_id *id,
                                    uint16_t *out_status, struct ts_text *body);
 
-/* `brief` is what is answered once the body was given up; NULL: that it is not known any more. */
+/* `body` is what was answered, and NULL if memory ran out over it. `brief` is what is answered once
+ * the body was given up; NULL: that it is not known any more. */
 void executed_finish(struct executed *executed, const struct executed_id *id, uint16_t http_status,
-                     const struct ts_text *body, const char *brief);
+                     struct ts_span body, const char *brief);
 
 /* Forgets what a scope did, but for what is running. */
 void executed_forget(struct executed *executed, uint64_t scope);

@@ -49,11 +49,14 @@ execute_once(struct in_control *in, const struct control_request *request,
              struct control_reply *reply, struct ts_text *body)
 {
     const struct executed_id id = {.key = request->request_id};
+    struct ts_span answered = {0};
 
     switch (executed_begin(in->executed, &id, &reply->http_status, body)) {
     case EXECUTED_NEW:
         reply->http_status = mutation_execute(in->mutation, request, body);
-        executed_finish(in->executed, &id, reply->http_status, body, NULL);
+        if (!body->failed)
+            answered = (struct ts_span){.at = body->at, .bytes = body->bytes};
+        executed_finish(in->executed, &id, reply->http_status, answered, NULL);
         break;
     case EXECUTED_OTHER:
     case EXECUTED_RUNNING:

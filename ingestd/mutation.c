@@ -212,8 +212,10 @@ static uint16_t
 insert_once(struct mutation *mutation, struct catalog_store *entry,
             const struct control_request *request, struct ts_text *body)
 {
+    const size_t start = body->bytes;
     char brief[EXECUTED_BRIEF_BYTES] = "";
     struct executed_id id = {0};
+    struct ts_span answer = {0};
     uint16_t status = 0;
     enum ts_err err;
 
@@ -237,8 +239,10 @@ insert_once(struct mutation *mutation, struct catalog_store *entry,
     }
     status = request->op == CONTROL_INSERT ? mutation_insert(mutation, entry, request, body)
                                            : mutation_batch(mutation, entry, request, body, brief);
+    if (!body->failed)
+        answer = (struct ts_span){.at = body->at + start, .bytes = body->bytes - start};
     if (mutation->resends != NULL)
-        executed_finish(mutation->resends, &id, status, body, *brief != '\0' ? brief : NULL);
+        executed_finish(mutation->resends, &id, status, answer, *brief != '\0' ? brief : NULL);
     return status;
 }
 

@@ -15,6 +15,7 @@
 #include "queryd/frames.h"
 #include "queryd/list_query.h"
 #include "queryd/shape.h"
+#include "queryd/stream_windows.h"
 #include "queryd/waiters.h"
 
 #include <stdatomic.h>
@@ -55,15 +56,11 @@ struct stream {
     bool is_caught_up;
     uint64_t goal_no; /* caught_up comes before this record at the latest */
     int64_t next_ping_ns, next_key_check_ns;
-    struct ts_aggregate *aggregate; /* owned; NULL: records as they are */
-    struct ts_text result;          /* of a window */
-    uint64_t last_no;               /* of the last record that was taken into a window */
-    int64_t last_taken_ns;          /* when that was */
+    struct stream_windows windows;
 
     /* What was asked for: */
     enum start start;
-    struct ts_range range;          /* filter is in text */
-    struct ts_aggregate_plan *plan; /* owned; NULL: records as they are */
+    struct ts_range range; /* filter is in text */
     char refusal[TS_ERROR_TEXT_BYTES];
     size_t key_bytes;
     char *key;   /* in text */
@@ -71,18 +68,12 @@ struct stream {
 };
 
 static int64_t
-clock_now_ns(clockid_t clock)
+now_ns(void)
 {
     struct timespec now;
 
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
-static int64_t
-now_ns(void)
-{
-    return clock_now_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- out ---- */
@@ -143,83 +134,6 @@ end_stream(struct stream *stream, unsigned code, const char *reason)
     return false;
 }
 
-/* ---- windows ---- */
-
-/* True if there are none to begin. */
-static bool
-begin_windows(struct stream *stream)
-{
-    struct ts_aggregate_options options = {.is_schema_store = stream->shape.type == TS_TYPE_SCHEMA};
-
-    if (stream->plan == NULL)
-        return true;
-    shape_meet(&stream->shape, 0);
-    options.schema = stream->shape.schema;
-    return ts_aggregate_new(stream->plan, &options, &stream->aggregate) == TS_OK;
-}
-
-static void
-add_window(struct stream *stream, const struct ts_aggregate_window *window)
-{
-    const size_t start = frame_begin(&stream->out);
-
-    answer_window_message(&stream->out, window, &stream->result, stream->last_no);
-    frame_end(&stream->out, start);
-    stream->n_messages++;
-    ts_text_clear(&stream->result);
-}
-
-static void
-take_into_window(struct stream *stream, const struct ts_record *record)
-{
-    struct ts_aggregate_window window;
-
-    if (ts_aggregate_add(stream->aggregate, record->time_ns, shape_value(record), &stream->result,
-                         &window))
-        add_window(stream, &window);
-    stream->last_no = record->no;
-    stream->last_taken_ns = now_ns();
-}
-
-/* When the open window is to be closed though no record beyond it came: its end is past and for as
- * long as it is nothing came. INT64_MAX if none is open. */
-static int64_t
-window_due_ns(const struct stream *stream)
-{
-    struct ts_aggregate_window window;
-    __int128 quiet_ns, over_ns;
-
-    if (stream->aggregate == NULL || !ts_aggregate_peek(stream->aggregate, &window))
-        return INT64_MAX;
-    quiet_ns = (__int128)stream->last_taken_ns + ts_aggregate_plan_window_ns(stream->plan);
-    over_ns = (__int128)now_ns() + window.end_ns - clock_now_ns(CLOCK_REALTIME);
-    if (over_ns > quiet_ns)
-        quiet_ns = over_ns;
-    return quiet_ns > INT64_MAX ? INT64_MAX : (int64_t)quiet_ns;
-}
-
-static void
-close_due_window(struct stream *stream)
-{
-    struct ts_aggregate_window window;
-
-    if (window_due_ns(stream) <= now_ns() &&
-        ts_aggregate_finish(stream->aggregate, false, &stream->result, &window))
-        add_window(stream, &window);
-}
-
-/* The stream ends: what is open is sent as far as it came. */
-static void
-cut_window(struct stream *stream)
-{
-    struct ts_aggregate_window window;
-
-    if (stream->aggregate != NULL && ts_aggregate_peek(stream->aggregate, &window) &&
-        ts_aggregate_finish(stream->aggregate, window.end_ns > clock_now_ns(CLOCK_REALTIME),
-                            &stream->result, &window))
-        add_window(stream, &window);
-}
-
 /* ---- where it begins ---- */
 
 /* Numbers that the client can not have seen are of a generation before a reset: then everything
@@ -239,10 +153,13 @@ resume_after(struct stream *stream, const struct ts_state *state)
     stream->range.from_no = state->oldest_no;
 }
 
-static bool
+/* Decides where the stream begins, while the client still waits for its handshake: what is written
+ * from the moment on that it has it, comes. */
+static enum ts_err
 open_cursor(struct stream *stream)
 {
     struct ts_state state;
+    enum ts_err err;
 
     ts_view_state(stream->view, &state);
     stream->goal_no = state.next_no;
@@ -260,17 +177,14 @@ open_cursor(struct stream *stream)
         resume_after(stream, &state);
         break;
     case START_REFUSED:
-        frame_add_error(&stream->out, stream->refusal);
-        return end_stream(stream, CLOSE_POLICY, "bad parameter");
+        return TS_OK;
     }
-    if (!begin_windows(stream) ||
-        ts_cursor_open(stream->view, &stream->range, &stream->cursor) != TS_OK) {
-        frame_add_error(&stream->out, ts_error_text());
-        return end_stream(stream, CLOSE_INTERNAL, "cannot read");
-    }
-    if (stream->start == START_NOW)
+    err = stream_windows_begin(&stream->windows, &stream->shape);
+    if (err == TS_OK)
+        err = ts_cursor_open(stream->view, &stream->range, &stream->cursor);
+    if (err == TS_OK && stream->start == START_NOW)
         add_caught_up(stream);
-    return true;
+    return err;
 }
 
 /* ---- the way ---- */
@@ -282,13 +196,13 @@ add_record(struct stream *stream, const struct ts_record *record)
 
     if (record->no >= stream->goal_no)
         add_caught_up(stream);
-    if ((!stream->shape.is_compact || stream->aggregate != NULL) &&
-        shape_meet(&stream->shape, record->no) && stream->aggregate != NULL)
-        ts_aggregate_set_schema(stream->aggregate, stream->shape.schema);
-    if (stream->aggregate != NULL) {
-        take_into_window(stream, record);
+    if (stream->windows.plan != NULL) {
+        stream->n_messages +=
+            stream_windows_take(&stream->windows, &stream->shape, record, &stream->out);
         return;
     }
+    if (!stream->shape.is_compact)
+        shape_meet(&stream->shape, record->no);
     start = frame_begin(&stream->out);
     answer_data_message(&stream->out, &stream->shape, record);
     frame_end(&stream->out, start);
@@ -301,8 +215,7 @@ add_reset(struct stream *stream)
 {
     stream->goal_no = UINT64_MAX;
     shape_reset(&stream->shape);
-    if (stream->aggregate != NULL)
-        ts_aggregate_reset(stream->aggregate);
+    stream_windows_reset(&stream->windows);
     frame_add(&stream->out, "{\"type\":\"reset\"}");
 }
 
@@ -362,7 +275,7 @@ keep_house(struct stream *stream)
     const int64_t now = now_ns();
 
     if (waiter_is_stopped(&stream->waiter)) {
-        cut_window(stream);
+        stream->n_messages += stream_windows_cut(&stream->windows, &stream->out);
         return end_stream(stream, CLOSE_GOING_AWAY, "server stops");
     }
     return is_still_allowed(stream, now) && keep_alive(stream, now);
@@ -401,10 +314,10 @@ send_all(struct stream *stream)
             break;
         case TS_STEP_END:
             add_caught_up(stream);
-            close_due_window(stream);
+            stream->n_messages += stream_windows_close_due(&stream->windows, &stream->out);
             return flush(stream);
         case TS_STEP_GONE:
-            cut_window(stream);
+            stream->n_messages += stream_windows_cut(&stream->windows, &stream->out);
             frame_add_error(&stream->out, "store is closed");
             return end_stream(stream, CLOSE_GOING_AWAY, "store is closed");
         }
@@ -418,7 +331,7 @@ send_all(struct stream *stream)
 static int64_t
 wake_up_ns(const struct stream *stream)
 {
-    const int64_t due_ns = window_due_ns(stream);
+    const int64_t due_ns = stream_windows_due_ns(&stream->windows);
 
     return due_ns < stream->next_ping_ns ? due_ns : stream->next_ping_ns;
 }
@@ -434,15 +347,19 @@ static void *
 send_stream(void *arg)
 {
     struct stream *stream = arg;
-    bool goes_on = open_cursor(stream);
+    bool goes_on = true;
 
+    if (stream->start == START_REFUSED) {
+        frame_add_error(&stream->out, stream->refusal);
+        goes_on = end_stream(stream, CLOSE_POLICY, "bad parameter");
+    }
     while (goes_on) {
         /* Before the look, so that what comes behind it is not slept over. */
         const uint32_t seen_count = waiter_count(&stream->waiter);
 
         goes_on = send_all(stream) && keep_house(stream);
         give_back(&stream->out);
-        give_back(&stream->result);
+        give_back(&stream->windows.result);
         if (goes_on)
             waiter_sleep(&stream->waiter, seen_count, wake_up_ns(stream));
     }
@@ -497,11 +414,9 @@ on_closed(void *arg)
         pthread_join(stream->sender, NULL);
     waiters_remove(stream->waiters, &stream->waiter);
     ts_cursor_close(stream->cursor);
-    ts_aggregate_free(stream->aggregate);
-    ts_aggregate_plan_free(stream->plan);
+    stream_windows_done(&stream->windows);
     shape_done(&stream->shape);
     ts_text_done(&stream->out);
-    ts_text_done(&stream->result);
     store_release(stream->store);
     atomic_fetch_sub_explicit(&stream->counts->n_streams, 1, memory_order_relaxed);
     free(stream);
@@ -554,7 +469,7 @@ static void
 parse_plan(struct http_request *req, struct stream *stream)
 {
     if (stream->start == START_REFUSED ||
-        list_query_plan(req, stream->shape.type, &stream->plan) == TS_OK)
+        list_query_plan(req, stream->shape.type, &stream->windows.plan) == TS_OK)
         return;
     stream->start = START_REFUSED;
     snprintf(stream->refusal, sizeof stream->refusal, "%s", ts_error_text());
@@ -598,6 +513,7 @@ out_websocket_read(struct http_request *req, void *ctx)
     struct stream *stream;
     struct ts_view *view;
     struct store *store;
+    enum ts_err err;
 
     if (!auth_view(req, ctx, TS_SCOPE_READ, &store, &view))
         return;
@@ -607,6 +523,11 @@ out_websocket_read(struct http_request *req, void *ctx)
         store_release(store);
         return;
     }
-    if (!http_accept_socket(req, stream))
+    err = open_cursor(stream);
+    if (err != TS_OK) {
+        http_answer_error(req, err);
         on_closed(stream);
+    } else if (!http_accept_socket(req, stream)) {
+        on_closed(stream);
+    }
 }

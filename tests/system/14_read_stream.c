@@ -337,6 +337,31 @@ Test(read_stream, T174_a_bad_from_is_an_error_and_the_end)
     }
 }
 
+Test(read_stream, a_stream_of_a_dropped_store_is_told_and_closed)
+{
+    const uint8_t *payload;
+    struct answer answer;
+    json_t *message;
+    size_t bytes;
+
+    put_three();
+    raw_open("from=now");
+    message = raw_message();
+    cr_assert_not_null(message);
+    cr_expect_str_eq(json_string_value(json_object_get(message, "type")), "caught_up");
+    json_decref(message);
+    answer = CALL(.method = "DELETE", .path = text("/api/stores/%s", store.name), .key = store.key);
+    cr_assert_eq(answer.status, 200, "%s", answer.body);
+    message = raw_message();
+    cr_assert_not_null(message);
+    cr_expect_str_eq(json_string_value(json_object_get(message, "message")), "store is closed");
+    json_decref(message);
+    cr_assert_eq(raw_frame(&payload, &bytes), 8);
+    cr_expect(bytes >= 2 && payload[0] == 1001 >> 8 && payload[1] == (1001 & 255));
+    cr_expect_eq(raw_frame(&payload, &bytes), -1);
+    close(raw.fd);
+}
+
 Test(read_stream, T179_a_lapped_reader_is_told_what_it_lost)
 {
     enum { LAST = 120000 };

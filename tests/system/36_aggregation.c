@@ -192,7 +192,6 @@ Test(aggregation, all_records_count_however_many)
     char *line;
 
     store = store_create("{\"name\":\"many\",\"num_blocks\":4096}");
-    line_open(&feeder);
     line_login(&feeder, &store);
     line = repeat('x', 0);
     for (int i = 0; i < 150; i++) {

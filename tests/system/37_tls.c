@@ -375,7 +375,9 @@ Test(tls, a_long_list_and_a_large_body_come_whole)
 
     keep(body, free);
     for (int i = 1; i <= 5000; i++)
-        at += sprintf(at, "{\"timestamp\":%d,\"data\":{\"pad\":\"%0100d\"}}\n", i, i);
+        at += sprintf(at, "%c{\"timestamp\":%d,\"data\":{\"pad\":\"%0100d\"}}", i == 1 ? '[' : ',',
+                      i, i);
+    sprintf(at, "]");
     reply = secure(port, "POST", "/api/stores/long/data/batch", store.key, body);
     cr_assert_eq(reply->status, 200, "%.200s", reply->body);
     reply = ask(&store, port, "GET", "/data/newest?limit=1", NULL);
@@ -397,7 +399,6 @@ Test(tls, a_stream_by_wss_while_its_client_keeps_talking)
     int n_sent = 0;
 
     cr_assert_str_eq(wss_next(wss), "{\"type\":\"caught_up\"}");
-    line_open(&feeder);
     line_login(&feeder, &store);
     for (int round = 0; round < 100; round++) {
         for (int i = 0; i < 20; i++)

@@ -39,13 +39,8 @@ begin(uint64_t scope, uint64_t key)
 static void
 finish(uint64_t scope, uint64_t key, uint16_t http_status, const char *text, const char *brief)
 {
-    struct ts_text answer;
-
-    ts_text_init(&answer);
-    ts_text_puts(&answer, text);
     executed_finish(executed, &(struct executed_id){.scope = scope, .key = key}, http_status,
-                    &answer, brief);
-    ts_text_done(&answer);
+                    (struct ts_span){.at = text, .bytes = strlen(text)}, brief);
 }
 
 static bool
@@ -97,8 +92,7 @@ Test(executed, a_key_used_for_another_request_is_told_so)
 
     cr_expect_eq(executed_begin(executed, &first, &status, &body), EXECUTED_NEW);
     cr_expect_eq(executed_begin(executed, &other, &status, &body), EXECUTED_OTHER);
-    ts_text_puts(&body, "x");
-    executed_finish(executed, &first, 200, &body, NULL);
+    executed_finish(executed, &first, 200, (struct ts_span){.at = "x", .bytes = 1}, NULL);
     cr_expect_eq(executed_begin(executed, &other, &status, &body), EXECUTED_OTHER);
     cr_expect_eq(executed_begin(executed, &first, &status, &body), EXECUTED_DONE);
 }

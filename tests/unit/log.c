@@ -253,3 +253,55 @@ Test(log, lines_of_threads_do_not_mix_and_share_a_limit)
     cr_assert_eq(n_lines, N_THREADS * N_LINES);
     cr_assert(n_allowed == 100 || n_allowed == 200);
 }
+
+static const struct {
+    const char *label, *text, *want; /* what follows "message":" */
+} json_texts[] = {
+    {"plain", "store a: lost", "store a: lost\"}"},
+    {"quote and backslash", "say \"x\\y\"", "say \\\"x\\\\y\\\"\"}"},
+    {"newline inside", "a\nb", "a\\nb\"}"},
+    {"control characters", "\x01\x1b[2J\x7f", "\\u0001\\u001b[2J\\u007f\"}"},
+    {"C1 control", "\xc2\x9b", "\\u009b\"}"},
+    {"UTF-8", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"}"},
+    {"no UTF-8", "a\xff\xc3z\xe2\x82", "a\\ufffd\\ufffdz\\ufffd\\ufffd\"}"},
+    {"empty", "", "\"}"},
+};
+
+Test(log, a_line_of_json_is_json_whatever_it_quotes)
+{
+    static const char before_time[] = "{\"time\":\"", message[] = "\"message\":\"";
+    char line[2 * TS_LOG_LINE_BYTES];
+
+    ts_log_init("ingestd", TS_LOG_INFO);
+    ts_log_set_format(TS_LOG_JSON);
+    for (size_t i = 0; i < sizeof json_texts / sizeof json_texts[0]; i++) {
+        const char *at;
+
+        ts_log(TS_LOG_WARNING, "%s", json_texts[i].text);
+        take(line, sizeof line);
+        cr_expect_eq(strncmp(line, before_time, sizeof before_time - 1), 0, "%s", line);
+        cr_expect_not_null(strstr(line, "\"level\":\"warning\",\"program\":\"ingestd\","));
+        at = strstr(line, message);
+        cr_assert_not_null(at, "%s", line);
+        cr_expect_eq(
+            strncmp(at + sizeof message - 1, json_texts[i].want, strlen(json_texts[i].want)), 0,
+            "%s: %s", json_texts[i].label, line);
+        cr_expect_eq(line[strlen(line) - 1], '\n');
+    }
+    ts_log_set_format(TS_LOG_TEXT);
+}
+
+Test(log, a_long_line_of_json_still_ends_as_one)
+{
+    char line[2 * TS_LOG_LINE_BYTES], text[TS_LOG_LINE_BYTES + 500];
+    size_t n;
+
+    memset(text, '"', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    ts_log_set_format(TS_LOG_JSON);
+    ts_log(TS_LOG_ERROR, "%s", text);
+    n = take(line, sizeof line);
+    cr_expect_leq(n, TS_LOG_LINE_BYTES);
+    cr_expect_str_eq(line + n - 6, "...\"}\n");
+    ts_log_set_format(TS_LOG_TEXT);
+}

@@ -110,12 +110,20 @@ create(const char *request, char out_key[TS_KEY_TEXT_BYTES])
     out_key[TS_KEY_TEXT_BYTES - 1] = '\0';
 }
 
-/* Any request: what is not set is empty. */
+/* Any request: what is not set is empty. As over HTTP, the answer comes behind other bytes. */
 UNUSED static uint16_t
 ask(const struct control_request *request)
 {
+    static const char before[] = "what was there";
+    uint16_t status;
+
     ts_text_clear(&body);
-    return mutation_execute(&mutation, request, &body);
+    ts_text_puts(&body, before);
+    status = mutation_execute(&mutation, request, &body);
+    cr_assert(body.bytes >= sizeof before - 1 && memcmp(body.at, before, sizeof before - 1) == 0);
+    body.bytes -= sizeof before - 1;
+    memmove(body.at, body.at + sizeof before - 1, body.bytes);
+    return status;
 }
 
 /* The times of all records there, "1 2 3". */

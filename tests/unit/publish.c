@@ -207,6 +207,26 @@ Test(publish, a_catalogue_event_goes_out_at_once)
     cr_expect_eq(event.store.bytes, 3);
 }
 
+Test(publish, a_reset_tells_where_the_store_stands)
+{
+    struct ts_state state;
+    char data[256];
+    struct event event;
+
+    subscribe();
+    ts_view_state(slot.view, &state);
+    publish_reset(publish, &slot);
+    cr_assert(receive(&event, data));
+    cr_expect_eq(event.kind, EVENT_RESET);
+    cr_expect_eq(event.generation, state.generation);
+    cr_expect_eq(event.next_no, state.next_no);
+    publish_forget(publish, &slot);
+    publish_reset(publish, &slot); /* of a store that is gone nothing is told */
+    publish_catalogue(publish, EVENT_SCHEMA, "b");
+    cr_assert(receive(&event, data));
+    cr_expect_eq(event.kind, EVENT_SCHEMA);
+}
+
 Test(publish, no_publisher_is_none_to_fail)
 {
     publish_moved(NULL, &slot);
