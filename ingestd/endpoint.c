@@ -51,16 +51,7 @@ endpoint_open(struct endpoint *endpoint, nng_socket socket, int (*open_probe)(nn
     rc = open_probe(&endpoint->probe);
     if (rc != 0)
         return TS_FAIL(TS_E_SYSTEM, "nng: %s", nng_strerror(rc));
-    endpoint->has_probe = true;
     return listen_now(endpoint);
-}
-
-void
-endpoint_close(struct endpoint *endpoint)
-{
-    if (endpoint->has_probe)
-        nng_close(endpoint->probe);
-    endpoint->has_probe = false;
 }
 
 static bool

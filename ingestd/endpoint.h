@@ -4,8 +4,8 @@
  *            first bytes, as a process does that is killed then: connections still seem to be made,
  *            and nobody serves them. So the endpoint now and then connects to itself, and listens
  *            anew when that does not arrive.
- * Ownership  endpoint_open() fills *endpoint; endpoint_close() before the socket is closed. The
- *            socket is borrowed.
+ * Ownership  endpoint_open() fills *endpoint. The socket is borrowed. The probe is never closed:
+ *            nng_close() was seen to wait for it for ever, and a stop must not.
  * Threads    endpoint_check() from one thread; endpoint_peers() from any.
  * Errors     TS_E_IO, TS_E_SYSTEM from endpoint_open(). A check that fails is logged and tried
  * again the next time.
@@ -20,11 +20,10 @@
 
 struct endpoint {
     nng_socket socket; /* borrowed */
-    nng_socket probe;  /* owned; the other side's kind */
+    nng_socket probe;  /* the other side's kind; lives until the process ends */
     nng_listener listener;
     size_t max_bytes; /* of a message; 0: nng's default */
     char url[CONTROL_URL_BYTES];
-    bool has_probe;
     _Atomic int n_peers;        /* connected now */
     _Atomic uint64_t n_arrived; /* ever */
 };
@@ -33,7 +32,6 @@ struct endpoint {
 enum ts_err endpoint_open(struct endpoint *endpoint, nng_socket socket,
                           int (*open_probe)(nng_socket *), const char *run_dir, const char *name,
                           size_t max_bytes) TS_MUST_USE;
-void endpoint_close(struct endpoint *endpoint);
 
 /* Connects to itself, some 0.1 ms if all is well. Listens anew if nothing arrives in half a second;
  * peers that are connected notice nothing. */

@@ -290,7 +290,6 @@ in_control_stop(struct in_control *in)
         if (in->workers[i].send != NULL)
             nng_aio_free(in->workers[i].send);
     }
-    endpoint_close(&in->endpoint);
     nng_close(in->socket);
     executed_free(in->executed);
     free(in);

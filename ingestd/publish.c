@@ -77,7 +77,6 @@ publish_close(struct publish *publish)
 {
     if (publish == NULL)
         return;
-    endpoint_close(&publish->endpoint);
     nng_close(publish->socket);
     if (publish->timer_fd >= 0)
         close(publish->timer_fd);

@@ -55,7 +55,6 @@ Test(endpoint, lets_peers_in_again_after_one_that_vanished, .timeout = 60)
         cr_expect_eq(nng_recv(server, answer, &bytes, 0), 0);
         nng_close(client);
     }
-    endpoint_close(&endpoint);
     nng_close(server);
     if (__lsan_enable != NULL)
         __lsan_enable();
