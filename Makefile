@@ -209,7 +209,7 @@ test: deps ## Install what is missing, build with sanitizers, run every test
 check: test ## The same
 unit: unit-bins ## Unit tests of CONFIG; ONLY=json for one
 	scripts/run-tests unit
-fault: fault-bins ## Fault injection tests of CONFIG
+fault: programs fault-bins ## Fault injection tests of CONFIG
 	scripts/run-tests fault
 tsan: ## Tests that start threads, under the thread sanitizer
 	$(MAKE) $(QUIETLY) CONFIG=tsan thread-bins

@@ -40,10 +40,10 @@ ts_store_open_slot_locked(struct ts_store *store, unsigned slot)
     ts_slot_open(&store->block[slot], ts_view_slot(&store->view, slot),
                  store->view.geometry.open_bytes, store->next_seq, store->next_no, 0,
                  store->ring.seed);
-    store->state[slot] = TS_SLOT_OPEN;
-    store->is_promised[slot] = false;
-    store->is_marked[slot] = false;
+    store->block[slot].opened_ns = ts_monotonic_ns();
+    store->block[slot].faults = ts_map_faults();
     store->synced_bytes[slot] = 0;
+    atomic_store_explicit(&store->slot_word[slot], TS_SLOT_OPEN, memory_order_release);
     store->current = slot;
     store->next_seq++;
 }
@@ -51,7 +51,11 @@ ts_store_open_slot_locked(struct ts_store *store, unsigned slot)
 static void
 close_current(struct ts_store *store)
 {
-    store->state[store->current] = TS_SLOT_CLOSED;
+    _Atomic uint32_t *word = &store->slot_word[store->current];
+    const uint32_t promised = atomic_load_explicit(word, memory_order_relaxed) & TS_SLOT_PROMISED;
+
+    /* release: who seals sees all of the block, and what was deleted from it so far. */
+    atomic_store_explicit(word, TS_SLOT_CLOSED | promised, memory_order_release);
     pthread_cond_signal(&store->seal_wanted);
 }
 
@@ -60,7 +64,7 @@ fits_current(const struct ts_store *store, const struct load *load)
 {
     const struct ts_open_block *block = &store->block[store->current];
 
-    if (store->state[store->current] != TS_SLOT_OPEN ||
+    if (ts_slot_state(store, store->current) != TS_SLOT_OPEN ||
         block->used_bytes + load->slot_bytes + (uint64_t)block->count * sizeof(uint32_t) >
             block->open_bytes)
         return false;
@@ -88,14 +92,13 @@ make_room(struct ts_store *store, const struct load *load)
         const unsigned other = store->current ^ 1;
         enum ts_err err;
 
-        if (store->state[store->current] == TS_SLOT_OPEN)
+        if (ts_slot_state(store, store->current) == TS_SLOT_OPEN)
             close_current(store);
-        if (store->state[other] == TS_SLOT_FREE) {
+        if (ts_slot_state(store, other) == TS_SLOT_FREE) {
             ts_store_open_slot_locked(store, other);
             continue;
         }
-        pthread_cond_wait(&store->slot_freed, &store->lock);
-        err = ts_store_refuse_locked(store);
+        err = ts_seal_wait_locked(store, other);
         if (err != TS_OK)
             return err;
     }
@@ -111,12 +114,16 @@ ts_store_drain_locked(struct ts_store *store)
 
     store->n_draining++;
     while (err == TS_OK) {
-        if (store->state[store->current] == TS_SLOT_OPEN && store->block[store->current].count > 0)
+        const unsigned current = store->current;
+
+        if (ts_slot_state(store, current) == TS_SLOT_OPEN && store->block[current].count > 0)
             close_current(store);
-        if (store->state[0] != TS_SLOT_CLOSED && store->state[1] != TS_SLOT_CLOSED)
+        if (ts_slot_state(store, current ^ 1) == TS_SLOT_CLOSED)
+            err = ts_seal_wait_locked(store, current ^ 1);
+        else if (ts_slot_state(store, current) == TS_SLOT_CLOSED)
+            err = ts_seal_wait_locked(store, current);
+        else
             break;
-        pthread_cond_wait(&store->slot_freed, &store->lock);
-        err = ts_store_refuse_locked(store);
     }
     store->n_draining--;
     pthread_cond_broadcast(&store->slot_freed); /* for those whom wait_for_drain() holds up */
@@ -141,7 +148,7 @@ wait_for_drain(struct ts_store *store)
 static enum ts_err
 put_extent(struct ts_store *store, struct ts_batch_item *items, const struct load *load)
 {
-    const bool is_open = store->state[store->current] == TS_SLOT_OPEN;
+    const bool is_open = ts_slot_state(store, store->current) == TS_SLOT_OPEN;
     const uint64_t seq = is_open ? store->block[store->current].seq : store->next_seq;
     struct ts_extent_writer writer = {0}; /* the sealer's keeps its size */
     struct ts_index_entry entry = {
@@ -157,7 +164,9 @@ put_extent(struct ts_store *store, struct ts_batch_item *items, const struct loa
         pthread_mutex_lock(&store->ring_lock);
         ts_ring_write(&store->ring, writer.extent, &entry);
         pthread_mutex_unlock(&store->ring_lock);
-        store->head_block_num = ts_view_block_num(&store->view, store->ring.head_pos);
+        atomic_store_explicit(&store->head_block_num,
+                              ts_view_block_num(&store->view, store->ring.head_pos),
+                              memory_order_relaxed);
         store->next_no += load->n;
         store->next_seq = seq + 1;
         ts_store_open_slot_locked(store, store->current);
@@ -205,6 +214,12 @@ assign_time(bool has_newest, int64_t newest_ns, int64_t wanted_ns, int64_t *now,
 
 /* ---- one by one ---- */
 
+static uint32_t
+head_block_num(const struct ts_store *store)
+{
+    return atomic_load_explicit(&store->head_block_num, memory_order_relaxed);
+}
+
 static enum ts_err
 append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
 {
@@ -233,7 +248,7 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
         has_room = fits_current(store, &load);
     }
     item->done.record_no = store->next_no;
-    item->done.block_num = store->head_block_num;
+    item->done.block_num = head_block_num(store);
     if (has_room) {
         ts_slot_put(&store->block[store->current], item->done.time_ns, 0, item->data,
                     (uint32_t)item->bytes);
@@ -246,6 +261,38 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
     store->newest_time_ns = item->done.time_ns;
     store->has_newest = true;
     return TS_OK;
+}
+
+/* The common case without a detour: an open block with room, a time that may stand. False: nothing
+ * was done, and append_locked() finds out why. */
+static inline bool
+append_plain(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
+{
+    struct ts_open_block *const block = &store->block[store->current];
+    int64_t time_ns = item->time_ns;
+
+    if (store->n_draining > 0 || item->bytes > block->open_bytes || !store->has_newest ||
+        ts_slot_state(store, store->current) != TS_SLOT_OPEN ||
+        !ts_slot_has_room(block, item->bytes) ||
+        store->view.geometry.block_bytes_limit < block->open_bytes)
+        return false;
+    if (time_ns == 0) {
+        if (*now == 0)
+            *now = now_ns();
+        time_ns = *now;
+        if (time_ns <= store->newest_time_ns)
+            return false;
+    } else if (time_ns <= store->newest_time_ns || time_ns < 0) {
+        return false;
+    }
+    if (time_ns <= 0)
+        return false; /* a clock before 1970 */
+    ts_slot_put(block, time_ns, 0, item->data, (uint32_t)item->bytes);
+    item->done.time_ns = store->newest_time_ns = time_ns;
+    item->done.record_no = store->next_no++;
+    item->done.block_num = head_block_num(store);
+    item->err = TS_OK;
+    return true;
 }
 
 /* Tells pollers and the syncer that something is there. */
@@ -276,6 +323,10 @@ ts_store_append_batch(struct ts_store *store, struct ts_batch_item *items, size_
     pthread_mutex_lock(&store->lock);
     err = ts_store_refuse_locked(store);
     for (size_t i = 0; i < n; i++) {
+        if (err == TS_OK && append_plain(store, &items[i], &now)) {
+            appended++;
+            continue;
+        }
         items[i].err = err != TS_OK ? err : append_locked(store, &items[i], &now);
         appended += items[i].err == TS_OK;
     }
@@ -347,7 +398,7 @@ append_all_locked(struct ts_store *store, struct ts_batch_item *items, const str
     no = store->next_no;
     for (size_t i = 0; i < n; i++) {
         items[i].done.record_no = no + i;
-        items[i].done.block_num = store->head_block_num;
+        items[i].done.block_num = head_block_num(store);
     }
     if (!fits_current(store, load)) {
         err = put_extent(store, items, load);

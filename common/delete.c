@@ -53,7 +53,6 @@ mark_in_slot(struct ts_store *store, unsigned slot, uint64_t no)
     before = atomic_fetch_or_explicit(&record->flags, TS_RECORD_DELETED, memory_order_relaxed);
     if (store->synced_bytes[slot] > off)
         store->synced_bytes[slot] = off; /* its page goes to the disk again */
-    store->is_marked[slot] = true;
     return !(before & (TS_RECORD_DELETED | TS_RECORD_DAMAGED));
 }
 
@@ -67,7 +66,7 @@ delete_locked(struct ts_store *store, uint64_t no)
         /* A free slot's block is in the ring, but readers may still take it from the slot. */
         if (block_holds(&store->block[i], no)) {
             was_there = mark_in_slot(store, i, no);
-            if (store->state[i] != TS_SLOT_FREE)
+            if (ts_slot_note_locked(store, i, TS_SLOT_MARKED))
                 return was_there;
         }
     }

@@ -192,8 +192,7 @@ ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
         const enum ts_slot_answer answer =
             ts_slot_read(slot, open_bytes, seed, look, i, plain + columns + end, &record);
 
-        /* Checked once more: damage must not get a good checksum by being sealed. Its number
-         * stays, its bytes are worth nothing. */
+        /* The number of a damaged record stays, its bytes are worth nothing. */
         if ((answer != TS_SLOT_RECORD && answer != TS_SLOT_DELETED) ||
             record.bytes > open_bytes - end) {
             record = (struct ts_record){.time_ns = writer->max_time_ns};
@@ -215,6 +214,66 @@ ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
         end += (uint32_t)map_bytes;
     }
     finish_extent(writer, look->seq, count, columns + end, flags, delete_map, codec, seed);
+    return TS_OK;
+}
+
+/* Columns and bodies of a block as its writer left it. False if it is not that any more. */
+static bool
+gather_fresh(struct ts_extent_writer *writer, const struct ts_open_block *block, uint8_t *plain,
+             uint64_t *delete_map)
+{
+    const uint8_t *const base = (const uint8_t *)block->slot;
+    int64_t *const times = (int64_t *)(void *)plain;
+    uint32_t *const ends = (uint32_t *)(void *)(plain + (size_t)block->count * sizeof *times);
+    uint8_t *const bodies = plain + (size_t)block->count * TS_EXTENT_RECORD_BYTES;
+    uint32_t at = TS_SLOT_HEADER_BYTES, end = 0;
+
+    for (uint32_t i = 0; i < block->count; i++) {
+        struct ts_slot_record record;
+        uint32_t bytes, flags;
+
+        ts_copy_out(&record, base + at, sizeof record);
+        bytes = TS_RECORD_BYTES(record.bytes);
+        flags = atomic_load_explicit(&record.flags, memory_order_relaxed); /* our own copy */
+        at += (uint32_t)sizeof record;
+        if (bytes > block->body_bytes - end || TS_PAD8(bytes) > block->used_bytes - at ||
+            (flags & ~TS_RECORD_DELETED) != 0)
+            return false;
+        if (flags != 0)
+            delete_map[i / 64] |= UINT64_C(1) << (i % 64);
+        ts_copy_out(bodies + end, base + at, bytes);
+        at += (uint32_t)TS_PAD8(bytes);
+        end += bytes;
+        times[i] = record.time_ns;
+        ends[i] = end;
+    }
+    writer->n_damaged = 0;
+    writer->min_time_ns = times[0];
+    writer->max_time_ns = times[block->count - 1];
+    return at == block->used_bytes && end == block->body_bytes;
+}
+
+enum ts_err
+ts_extent_from_fresh(struct ts_extent_writer *writer, const struct ts_open_block *block,
+                     unsigned flags, enum ts_codec codec)
+{
+    const size_t raw_bytes = (size_t)block->count * TS_EXTENT_RECORD_BYTES + block->body_bytes;
+    uint64_t delete_map[SLOT_MAP_WORDS] = {0};
+    const enum ts_err err =
+        reserve_extent(writer, block->count, block->body_bytes, raw_bytes, codec);
+
+    assert(block->count > 0 && block->count / 64 < SLOT_MAP_WORDS);
+    if (err != TS_OK)
+        return err;
+    if (!gather_fresh(writer, block, payload_of(writer, codec), delete_map)) {
+        const struct ts_slot_look look = {
+            .seq = block->seq, .first_no = block->first_no, .count = block->count, .flags = flags};
+
+        return ts_extent_from_slot(writer, block->slot, block->open_bytes, &look, codec,
+                                   block->seed);
+    }
+    finish_extent(writer, block->seq, block->count, raw_bytes, flags, delete_map, codec,
+                  block->seed);
     return TS_OK;
 }
 

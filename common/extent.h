@@ -26,11 +26,18 @@ struct ts_extent_writer {
 
 void ts_extent_writer_done(struct ts_extent_writer *writer);
 
-/* Encodes the records of a closed open block. Those that fail their checksums are marked damaged;
- * if all do, the times are INT64_MIN. */
+/* Encodes the records of a closed open block. Each is checked once more: damage must not get a good
+ * checksum by being sealed. Those that fail are marked damaged; if all do, the times are INT64_MIN.
+ */
 enum ts_err ts_extent_from_slot(struct ts_extent_writer *writer, const struct ts_slot *slot,
                                 uint32_t open_bytes, const struct ts_slot_look *look,
                                 enum ts_codec codec, uint64_t seed) TS_MUST_USE;
+
+/* The same without that check, for a block that cannot have decayed since it was appended. Lengths
+ * are still checked: if the block is not what its writer knows of it, the answer is that of
+ * ts_extent_from_slot(). */
+enum ts_err ts_extent_from_fresh(struct ts_extent_writer *writer, const struct ts_open_block *block,
+                                 unsigned flags, enum ts_codec codec) TS_MUST_USE;
 
 /* Encodes items[0..n), of body_bytes together, as an extent of their own; their times are in
  * done.time_ns. */

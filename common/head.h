@@ -22,6 +22,8 @@ struct ts_open_block {
     uint32_t count;
     uint64_t seq, first_no;
     uint64_t seed;
+    int64_t opened_ns; /* CLOCK_MONOTONIC; 0: the block was found by recovery */
+    uint32_t faults;   /* ts_map_faults() then */
 };
 
 /* Slot `i` of a mapped head file. */

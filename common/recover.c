@@ -51,14 +51,11 @@ recover_generation(struct ts_recovering *r)
 }
 
 static void
-note_result(struct ts_recovering *r, uint64_t started_ns)
+note_result(struct ts_recovering *r, int64_t started_ns)
 {
     struct ts_recovery *note = &r->store->recovery;
-    struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    note->elapsed_ns =
-        (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec - started_ns;
+    note->elapsed_ns = (uint64_t)(ts_monotonic_ns() - started_ns);
     note->was_clean = r->has_point && r->point.is_clean && note->n_damaged == 0;
     note->power_lost = !r->is_trusted;
     if (note->text[0] == '\0' && !note->was_clean)
@@ -124,17 +121,18 @@ enum ts_err
 ts_recover(struct ts_store *store)
 {
     struct ts_recovering r = {.store = store, .meta = ts_view_meta(&store->view)};
-    struct timespec started;
+    const int64_t started_ns = ts_monotonic_ns();
     enum ts_err err;
 
-    clock_gettime(CLOCK_MONOTONIC, &started);
     store->ring = (struct ts_ring){.meta = r.meta,
                                    .base = store->view.map[TS_FILE_DATA].base,
                                    .ring_bytes = store->view.geometry.ring_bytes,
                                    .index = store->view.index};
     err = recover_all(&r);
     if (err == TS_OK) {
-        store->head_block_num = ts_view_block_num(&store->view, store->ring.head_pos);
+        atomic_store_explicit(&store->head_block_num,
+                              ts_view_block_num(&store->view, store->ring.head_pos),
+                              memory_order_relaxed);
         /* Whatever was found is to be made durable (again) by the first sync. */
         store->is_dirty = store->recovery.n_head_records > 0 && !r.point.is_clean;
         store->sync_counter = r.has_point ? r.point.counter : 1;
@@ -145,8 +143,7 @@ ts_recover(struct ts_store *store)
         }
         if (!r.is_trusted) /* once ts_store_open() has synced it all */
             atomic_store_explicit(&store->durable_no, store->next_no - 1, memory_order_relaxed);
-        note_result(&r,
-                    (uint64_t)started.tv_sec * UINT64_C(1000000000) + (uint64_t)started.tv_nsec);
+        note_result(&r, started_ns);
     }
     ts_block_done(&r.scratch);
     return err;

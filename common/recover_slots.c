@@ -188,9 +188,12 @@ revive_slot(struct ts_recovering *r, unsigned i, const struct found_slot *found)
                                              .seq = found->seq,
                                              .first_no = found->first_no,
                                              .seed = r->seed};
-    store->state[i] = TS_SLOT_OPEN;
+    /* relaxed, here and below: no other thread is there yet. Promised: the last writer may have
+     * told so. */
+    atomic_store_explicit(&store->slot_word[i],
+                          TS_SLOT_OPEN | (found->count > 0 ? TS_SLOT_PROMISED : 0),
+                          memory_order_relaxed);
     store->synced_bytes[i] = 0;
-    store->is_promised[i] = found->count > 0; /* the last writer may have told so */
     store->current = i;
     store->recovery.n_head_records += found->count;
     store->recovery.n_damaged += found->n_damaged + found->n_lost;
@@ -214,7 +217,7 @@ seal_now(struct ts_recovering *r, unsigned i)
         if (err == TS_OK)
             err = ts_sync_ring_files(store);
     }
-    store->state[i] = TS_SLOT_FREE;
+    atomic_store_explicit(&store->slot_word[i], TS_SLOT_FREE, memory_order_relaxed);
     return err;
 }
 
@@ -272,11 +275,11 @@ static void
 open_fresh(struct ts_recovering *r, uint32_t flags)
 {
     struct ts_store *store = r->store;
-    const unsigned i = store->state[0] == TS_SLOT_FREE ? 0 : 1;
+    const unsigned i = ts_slot_state(store, 0) == TS_SLOT_FREE ? 0 : 1;
 
     ts_slot_open(&store->block[i], ts_view_slot(&store->view, i), store->view.geometry.open_bytes,
                  store->next_seq, store->next_no, flags, r->seed);
-    store->state[i] = TS_SLOT_OPEN;
+    atomic_store_explicit(&store->slot_word[i], TS_SLOT_OPEN, memory_order_relaxed);
     store->synced_bytes[i] = 0;
     store->current = i;
     store->next_seq++;
@@ -292,7 +295,7 @@ retire_slots(struct ts_recovering *r, bool forget)
     for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
         struct ts_slot *slot = ts_view_slot(&r->store->view, i);
 
-        if (r->store->state[i] != TS_SLOT_FREE)
+        if (ts_slot_state(r->store, i) != TS_SLOT_FREE)
             continue;
         atomic_store_explicit(&slot->seq, 0, memory_order_release);
         atomic_thread_fence(memory_order_release); /* as in ts_slot_open() */
@@ -307,14 +310,14 @@ ts_recover_begin_block(struct ts_recovering *r)
     struct ts_store *store = r->store;
     enum ts_err err = TS_OK;
 
-    if (store->state[store->current] == TS_SLOT_OPEN && (r->must_jump || r->must_close)) {
+    if (ts_slot_state(store, store->current) == TS_SLOT_OPEN && (r->must_jump || r->must_close)) {
         if (store->block[store->current].count == 0)
             store->next_seq = store->block[store->current].seq; /* never sealed: no gap in seq */
         err = seal_now(r, store->current);
     }
     if (err == TS_OK && !r->must_jump) {
         retire_slots(r, false);
-        if (store->state[store->current] != TS_SLOT_OPEN)
+        if (ts_slot_state(store, store->current) != TS_SLOT_OPEN)
             open_fresh(r, 0);
         return TS_OK;
     }

@@ -30,7 +30,7 @@ begin_generation_locked(struct ts_store *store)
     pthread_mutex_unlock(&store->ring_lock);
 
     store->has_newest = false;
-    if (store->state[store->current] == TS_SLOT_OPEN)
+    if (ts_slot_state(store, store->current) == TS_SLOT_OPEN)
         store->next_seq = store->block[store->current].seq;
     ts_store_open_slot_locked(store, store->current);
     store->block[other] = (struct ts_open_block){0};

@@ -1,5 +1,25 @@
-/* seal.c - the thread that turns full open blocks into extents, beside the appends. */
+/* seal.c - full open blocks become extents, in a thread beside the appends.
+ *
+ * An append that finds both open blocks full seals one itself, unless the thread is at it: on a
+ * busy machine the thread may not get a processor for milliseconds, in which thousands of records
+ * fit.
+ */
 #include "common/store.h"
+
+#include <unistd.h>
+
+/* A younger block was never out of memory: what is there is what was appended. The kernel writes an
+ * older one to the card, may drop it, and reads what the card made of it. */
+#define FRESH_NS 1000000000
+
+static bool
+is_fresh(const struct ts_store *store, unsigned slot)
+{
+    const struct ts_open_block *block = &store->block[slot];
+
+    return block->opened_ns != 0 && ts_monotonic_ns() - block->opened_ns < FRESH_NS &&
+           block->faults == ts_map_faults();
+}
 
 enum ts_err
 ts_seal_slot(struct ts_store *store, unsigned slot)
@@ -14,8 +34,10 @@ ts_seal_slot(struct ts_store *store, unsigned slot)
         .seq = block->seq, .first_no = block->first_no, .count = block->count};
     enum ts_err err;
 
-    err = ts_extent_from_slot(&store->writer, block->slot, view->geometry.open_bytes, &look,
-                              view->options.codec, store->ring.seed);
+    err = is_fresh(store, slot)
+              ? ts_extent_from_fresh(&store->writer, block, look.flags, view->options.codec)
+              : ts_extent_from_slot(&store->writer, block->slot, view->geometry.open_bytes, &look,
+                                    view->options.codec, store->ring.seed);
     if (err != TS_OK)
         return err;
     entry.extent_bytes = (uint32_t)store->writer.extent_bytes;
@@ -36,72 +58,239 @@ ts_seal_slot(struct ts_store *store, unsigned slot)
     return TS_OK;
 }
 
-/* The closed slot with the oldest block, or -1. The lock is held. */
+bool
+ts_slot_note_locked(struct ts_store *store, unsigned slot, uint32_t note)
+{
+    uint32_t word = atomic_load_explicit(&store->slot_word[slot], memory_order_acquire);
+
+    /* acq_rel: who seals sees what was done before the note, or this sees that it is too late. */
+    while ((word & TS_SLOT_STATES) != TS_SLOT_FREE) {
+        if (atomic_compare_exchange_weak_explicit(&store->slot_word[slot], &word, word | note,
+                                                  memory_order_acq_rel, memory_order_acquire))
+            return true;
+    }
+    return false;
+}
+
+/* A hint, for who does not hold seal_lock. */
+static bool
+is_any_closed(const struct ts_store *store)
+{
+    for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
+        if (ts_slot_state(store, i) == TS_SLOT_CLOSED)
+            return true;
+    }
+    return false;
+}
+
+/* The closed slot with the oldest block, or -1. seal_lock is held, so that CLOSED slots stay so. */
 static int
 oldest_closed(const struct ts_store *store)
 {
     int oldest = -1;
 
     for (int i = 0; i < (int)TS_HEAD_SLOTS; i++) {
-        if (store->state[i] == TS_SLOT_CLOSED &&
+        if (ts_slot_state(store, (unsigned)i) == TS_SLOT_CLOSED &&
             (oldest < 0 || store->block[i].seq < store->block[oldest].seq))
             oldest = i;
     }
     return oldest;
 }
 
-/* Seals one block and frees its slot. The lock is held, and dropped meanwhile. */
-static void
-seal_one(struct ts_store *store, int slot)
+/* Too much is in the ring that no sync has seen: recovery would have to look at all of it. */
+static bool
+is_sync_due(const struct ts_store *store)
 {
-    const struct ts_options *options = &store->view.options;
-    enum ts_err err;
-    bool must_sync;
+    return store->view.options.sync_ms != TS_SYNC_NONE &&
+           store->view.geometry.ring_bytes > TS_SMALL_RING_BYTES &&
+           store->ring.head_pos -
+                   atomic_load_explicit(&store->ring_synced_pos, memory_order_relaxed) >
+               TS_UNSYNCED_BYTES;
+}
 
-    pthread_mutex_unlock(&store->lock);
-    err = ts_seal_slot(store, (unsigned)slot);
-    pthread_mutex_lock(&store->lock);
-    /* The slot may hold the only durable copy of records that were told to be durable. From here
-     * on no sync will count this slot: the ring has its block. */
-    must_sync = store->is_promised[slot] ||
-                (options->sync_ms != TS_SYNC_NONE &&
-                 store->view.geometry.ring_bytes > TS_SMALL_RING_BYTES &&
-                 store->ring.head_pos -
-                         atomic_load_explicit(&store->ring_synced_pos, memory_order_relaxed) >
-                     TS_UNSYNCED_BYTES);
-    if (err == TS_OK && must_sync) {
+/* Gives the slot back, whose block is in the ring. False if somebody left a note on it. */
+static bool
+try_free(struct ts_store *store, unsigned slot)
+{
+    uint32_t closed = TS_SLOT_CLOSED;
+
+    /* seq_cst: see wake_waiting(). Includes the release of what is in the ring. */
+    return atomic_compare_exchange_strong_explicit(&store->slot_word[slot], &closed, TS_SLOT_FREE,
+                                                   memory_order_seq_cst, memory_order_relaxed);
+}
+
+/* try_free() with all that may be due before. The lock is held, and dropped meanwhile. */
+static enum ts_err
+free_noted_locked(struct ts_store *store, unsigned slot)
+{
+    const _Atomic uint32_t *word = &store->slot_word[slot];
+
+    if (is_sync_due(store) || atomic_load_explicit(word, memory_order_acquire) & TS_SLOT_PROMISED) {
+        /* The slot may hold the only durable copy of records that were told to be durable. The ring
+         * has its block by now, so a promise that comes meanwhile is kept as well. */
+        enum ts_err err;
+
         pthread_mutex_unlock(&store->lock);
         err = ts_sync_ring(store);
         pthread_mutex_lock(&store->lock);
-    }
-    if (err != TS_OK) {
-        ts_store_fail_locked(store, err);
-        return;
+        if (err != TS_OK)
+            return err;
     }
     /* As long as the slot was closed a delete marked it alone. */
-    if (store->is_marked[slot])
-        ts_delete_again_locked(store, (unsigned)slot);
-    store->head_block_num = ts_view_block_num(&store->view, store->ring.head_pos);
-    store->state[slot] = TS_SLOT_FREE;
+    if (atomic_load_explicit(word, memory_order_acquire) & TS_SLOT_MARKED)
+        ts_delete_again_locked(store, slot);
+    atomic_store_explicit(&store->slot_word[slot], TS_SLOT_FREE, memory_order_seq_cst);
+    return TS_OK;
+}
+
+static void
+wake_waiting(struct ts_store *store)
+{
+    /* seq_cst, as is making the slot FREE before: either this sees who waits, or who waits sees a
+     * slot that is FREE. Pairs with ts_seal_wait_locked(). */
+    if (atomic_load_explicit(&store->n_waiting, memory_order_seq_cst) == 0)
+        return;
+    pthread_mutex_lock(&store->lock);
     pthread_cond_broadcast(&store->slot_freed);
+    pthread_mutex_unlock(&store->lock);
+}
+
+/* Seals one block and frees its slot. seal_lock is held. */
+static void
+seal_one(struct ts_store *store, unsigned slot)
+{
+    enum ts_err err = ts_seal_slot(store, slot);
+
+    if (err == TS_OK) {
+        atomic_store_explicit(&store->head_block_num,
+                              ts_view_block_num(&store->view, store->ring.head_pos),
+                              memory_order_relaxed);
+        if (is_sync_due(store) || !try_free(store, slot)) {
+            pthread_mutex_lock(&store->lock);
+            err = free_noted_locked(store, slot);
+            pthread_mutex_unlock(&store->lock);
+        }
+    }
+    if (err != TS_OK) {
+        pthread_mutex_lock(&store->lock);
+        atomic_store_explicit(&store->is_stuck, true, memory_order_relaxed);
+        ts_store_fail_locked(store, err);
+        pthread_mutex_unlock(&store->lock);
+        return;
+    }
+    wake_waiting(store);
+}
+
+/* Seals the oldest, if seal_lock could be had. */
+static bool
+seal_oldest(struct ts_store *store)
+{
+    const int slot =
+        atomic_load_explicit(&store->is_stuck, memory_order_relaxed) ? -1 : oldest_closed(store);
+
+    if (slot >= 0)
+        seal_one(store, (unsigned)slot);
+    return slot >= 0;
+}
+
+bool
+ts_seal_next(struct ts_store *store)
+{
+    bool did_seal;
+
+    pthread_mutex_lock(&store->seal_lock);
+    did_seal = seal_oldest(store);
+    pthread_mutex_unlock(&store->seal_lock);
+    return did_seal;
+}
+
+enum ts_err
+ts_seal_wait_locked(struct ts_store *store, unsigned slot)
+{
+    if (pthread_mutex_trylock(&store->seal_lock) == 0) {
+        pthread_mutex_unlock(&store->lock);
+        seal_oldest(store);
+        pthread_mutex_unlock(&store->seal_lock);
+        pthread_mutex_lock(&store->lock);
+    } else {
+        /* seq_cst: counted before the slot is looked at. Pairs with wake_waiting(), which needs the
+         * lock to wake, so that it cannot come between the look and the sleep. */
+        atomic_fetch_add_explicit(&store->n_waiting, 1, memory_order_seq_cst);
+        if ((atomic_load_explicit(&store->slot_word[slot], memory_order_seq_cst) &
+             TS_SLOT_STATES) == TS_SLOT_CLOSED &&
+            store->failed == TS_OK && !store->is_closing)
+            pthread_cond_wait(&store->slot_freed, &store->lock);
+        atomic_fetch_sub_explicit(&store->n_waiting, 1, memory_order_relaxed);
+    }
+    return ts_store_refuse_locked(store);
+}
+
+/* ---- the thread ---- */
+
+/* To be woken takes some 50 us, in which a fast writer fills several blocks. So while blocks come
+ * in such a rhythm the thread stays awake for the next one. */
+#define RHYTHM_NS 100000
+#define AWAKE_NS 50000
+
+static inline void
+relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* True if a slot was closed while this looked. */
+static bool
+stay_awake(const struct ts_store *store)
+{
+    const int64_t until_ns = ts_monotonic_ns() + AWAKE_NS;
+
+    do {
+        for (int i = 0; i < 100; i++) {
+            if (is_any_closed(store))
+                return true;
+            relax();
+        }
+    } while (ts_monotonic_ns() < until_ns);
+    return false;
+}
+
+/* Sleeps until there is work. False if there will be none. */
+static bool
+sleep_until_wanted(struct ts_store *store)
+{
+    bool has_work;
+
+    pthread_mutex_lock(&store->lock);
+    for (;;) {
+        has_work = store->failed == TS_OK && is_any_closed(store);
+        if (has_work || store->is_closing)
+            break;
+        pthread_cond_wait(&store->seal_wanted, &store->lock);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return has_work;
 }
 
 void *
 ts_sealer_main(void *arg)
 {
     struct ts_store *store = arg;
-    int slot;
+    const bool may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    int64_t before_ns = 0;
 
-    pthread_mutex_lock(&store->lock);
-    for (;;) {
-        slot = store->failed == TS_OK ? oldest_closed(store) : -1;
-        if (slot >= 0)
-            seal_one(store, slot);
-        else if (store->is_closing)
-            break;
-        else
-            pthread_cond_wait(&store->seal_wanted, &store->lock);
-    }
-    pthread_mutex_unlock(&store->lock);
+    do {
+        while (ts_seal_next(store)) {
+            const int64_t now_ns = ts_monotonic_ns();
+            const bool is_fast = may_spin && now_ns - before_ns < RHYTHM_NS;
+
+            before_ns = now_ns;
+            if (is_fast && !stay_awake(store))
+                break;
+        }
+    } while (sleep_until_wanted(store));
     return NULL;
 }

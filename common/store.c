@@ -36,6 +36,7 @@ init_locks(struct ts_store *store)
 
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&store->seal_lock, NULL);
     pthread_mutex_init(&store->lock, NULL);
     pthread_mutex_init(&store->ring_lock, NULL);
     pthread_mutex_init(&store->sync_lock, NULL);

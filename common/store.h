@@ -1,12 +1,15 @@
 /* store.h - the writer of one store, from the inside.
  *
  * Purpose    Append (append.c), seal (seal.c), sync (sync.c) and recover (recover.c) share this.
- * Invariant  A slot is FREE, OPEN (at most one, the current) or CLOSED (waits for the sealer); a
+ * Invariant  A slot is FREE, OPEN (at most one, the current) or CLOSED (waits to be sealed); a
  *            CLOSED slot becomes FREE only when its block is in the ring, and, if any of its
  *            records was told to be durable, when the ring is synced.
- * Threads    `lock` guards what it names. The ring is written by the sealer, or by an append that
- *            holds the lock while no slot is CLOSED; each write takes ring_lock, because a delete
- *            may come between. Order: sync_lock, lock, ring_lock.
+ * Threads    `lock` guards what it names. Whoever holds seal_lock seals: the sealer, or an append
+ *            that would have to wait for it. Handing a slot over and back takes no lock, so that
+ *            neither side ever sleeps for the other while there is work for it; see slot_word.
+ *            The ring is written by who seals, or by an append that holds the lock while no slot
+ *            is CLOSED; each write takes ring_lock, because a delete may come between.
+ *            Order: seal_lock, sync_lock, lock, ring_lock.
  * Errors     A store whose disk fails is `failed`: appends are refused with that text, readers go
  *            on.
  */
@@ -18,33 +21,58 @@
 #include "common/view.h"
 
 #include <pthread.h>
+#include <time.h>
 
-enum ts_slot_state { TS_SLOT_FREE, TS_SLOT_OPEN, TS_SLOT_CLOSED };
+static inline int64_t
+ts_monotonic_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* FREE to OPEN to CLOSED by who holds the lock; CLOSED to FREE by who holds seal_lock. The word
+ * also carries notes for who seals; they are set under the lock, and only while the slot is not
+ * FREE. */
+enum ts_slot_state { TS_SLOT_FREE, TS_SLOT_OPEN, TS_SLOT_CLOSED, TS_SLOT_STATES = 3 };
+#define TS_SLOT_PROMISED 4u /* a sync counted records of this slot as durable */
+#define TS_SLOT_MARKED 8u   /* a record was deleted after the slot was CLOSED */
+
+/* Since the store was opened. */
+struct ts_sync_counts {
+    uint64_t n_syncs, n_failed; /* n_syncs: those that succeeded */
+};
 
 struct ts_store {
-    struct ts_view view;            /* owns the writable mappings */
-    struct ts_ring ring;            /* see Threads */
-    struct ts_extent_writer writer; /* with the ring */
+    struct ts_view view; /* owns the writable mappings */
+    struct ts_ring ring; /* see Threads */
+    pthread_mutex_t seal_lock;
+    /* guarded by seal_lock */
+    struct ts_extent_writer writer;
+
+    /* Readers acquire, writers release: with the state goes what the block holds. Where two words
+     * must not pass each other (n_waiting) the order is seq_cst, and says so. */
+    _Atomic uint32_t slot_word[TS_HEAD_SLOTS];
+    _Atomic uint32_t n_waiting;      /* threads that sleep until a slot is FREE */
+    _Atomic uint32_t head_block_num; /* relaxed; informative: where the next extent goes */
+    _Atomic bool is_stuck;           /* relaxed; sealing failed, and will again */
 
     pthread_mutex_t lock;
     pthread_cond_t seal_wanted, slot_freed, sync_wanted, synced;
     /* guarded by lock */
     struct ts_open_block block[TS_HEAD_SLOTS];
-    enum ts_slot_state state[TS_HEAD_SLOTS];
-    bool is_promised[TS_HEAD_SLOTS];      /* a sync counted records of this slot as durable */
     uint32_t synced_bytes[TS_HEAD_SLOTS]; /* of the slot, from its start */
     unsigned current;
     uint64_t next_seq; /* of the next block to open */
     uint64_t next_no;
-    uint32_t head_block_num; /* informative: where the next extent goes */
     bool has_newest;
     int64_t newest_time_ns; /* the newest ever accepted */
     bool is_dirty;          /* something was appended since the last sync began */
     bool is_sync_wanted;
     bool is_ring_dirty; /* a delete or reset changed what was sealed since the last sync */
-    bool is_marked[TS_HEAD_SLOTS]; /* a record of a CLOSED slot was deleted: the sealer looks again
-                                    */
     uint64_t syncs_begun, syncs_done;
+    struct ts_sync_counts sync_counts;
     unsigned n_draining; /* threads that wait until both open blocks are empty */
     bool is_closing;
     enum ts_err failed;
@@ -71,8 +99,24 @@ struct ts_store {
 /* recover.c: fills ring, slots and numbers from the files; called before threads start. */
 enum ts_err ts_recover(struct ts_store *store) TS_MUST_USE;
 
+static inline enum ts_slot_state
+ts_slot_state(const struct ts_store *store, unsigned slot)
+{
+    /* acquire: CLOSED, and the block is complete; FREE, and it is in the ring. */
+    return (enum ts_slot_state)(
+        atomic_load_explicit(&store->slot_word[slot], memory_order_acquire) & TS_SLOT_STATES);
+}
+
+/* Sets a note of a slot. False if it is FREE by now: its block is in the ring. The lock is held. */
+bool ts_slot_note_locked(struct ts_store *store, unsigned slot, uint32_t note);
+
 /* seal.c */
 void *ts_sealer_main(void *store);
+/* Seals the oldest CLOSED slot, if there is one. No lock is held. */
+bool ts_seal_next(struct ts_store *store);
+/* Waits, or seals it itself, until a slot that was CLOSED may be FREE. The lock is held, and
+ * dropped meanwhile. */
+enum ts_err ts_seal_wait_locked(struct ts_store *store, unsigned slot) TS_MUST_USE;
 /* Encodes a closed block and writes it to the ring. */
 enum ts_err ts_seal_slot(struct ts_store *store, unsigned slot) TS_MUST_USE;
 
@@ -95,6 +139,8 @@ void ts_remove_leftovers(const char *data_dir);
 
 /* sync.c */
 void *ts_syncer_main(void *store);
+/* How many syncs there were; from any thread. */
+void ts_store_sync_counts(struct ts_store *store, struct ts_sync_counts *out);
 /* Makes everything published so far durable. */
 enum ts_err ts_sync_all(struct ts_store *store) TS_MUST_USE;
 /* Writes data, index and words of the ring to the disk, without a sync point; for recovery. The

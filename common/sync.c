@@ -190,13 +190,13 @@ note_extent(struct ts_store *store, struct extent_of_sync *out)
     for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
         const struct ts_open_block *block = &store->block[i];
 
-        if (store->state[i] == TS_SLOT_FREE)
+        /* One that is given back from now on has its block in the ring, which is synced first. */
+        if (ts_slot_state(store, i) == TS_SLOT_FREE ||
+            (block->count > 0 && !ts_slot_note_locked(store, i, TS_SLOT_PROMISED)))
             continue;
         out->seq[i] = block->seq;
         out->from[i] = store->synced_bytes[i];
         out->to[i] = block->used_bytes;
-        if (block->count > 0)
-            store->is_promised[i] = true;
         if (block->first_no - 1 < out->sealed_no)
             out->sealed_no = block->first_no - 1;
     }
@@ -244,7 +244,7 @@ ts_sync_all(struct ts_store *store)
     if (err == TS_OK) {
         for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
             /* A delete meanwhile may have lowered it: then that page goes again. */
-            if (store->state[i] != TS_SLOT_FREE && store->block[i].seq == extent.seq[i] &&
+            if (ts_slot_state(store, i) != TS_SLOT_FREE && store->block[i].seq == extent.seq[i] &&
                 store->synced_bytes[i] == extent.from[i])
                 store->synced_bytes[i] = extent.to[i];
         }
@@ -253,8 +253,10 @@ ts_sync_all(struct ts_store *store)
         atomic_store_explicit(&ts_view_head(&store->view)->durable_no, extent.last_no,
                               memory_order_release);
         ts_sync_point_write(store, false);
+        store->sync_counts.n_syncs++;
     } else {
         ts_store_fail_locked(store, err);
+        store->sync_counts.n_failed++;
     }
     store->syncs_done = store->syncs_begun;
     tell = store->on_durable;
@@ -265,6 +267,14 @@ ts_sync_all(struct ts_store *store)
     if (tell != NULL)
         tell(tell_arg);
     return err;
+}
+
+void
+ts_store_sync_counts(struct ts_store *store, struct ts_sync_counts *out)
+{
+    pthread_mutex_lock(&store->lock);
+    *out = store->sync_counts;
+    pthread_mutex_unlock(&store->lock);
 }
 
 /* ---- the thread ---- */

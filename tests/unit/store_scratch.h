@@ -209,7 +209,7 @@ UNUSED static void
 wait_for_sealer(struct ts_store *store)
 {
     pthread_mutex_lock(&store->lock);
-    while (store->state[0] == TS_SLOT_CLOSED || store->state[1] == TS_SLOT_CLOSED) {
+    while (ts_slot_state(store, 0) == TS_SLOT_CLOSED || ts_slot_state(store, 1) == TS_SLOT_CLOSED) {
         pthread_mutex_unlock(&store->lock);
         sched_yield();
         pthread_mutex_lock(&store->lock);
