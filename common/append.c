@@ -263,36 +263,30 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
     return TS_OK;
 }
 
-/* The common case without a detour: an open block with room, a time that may stand. False: nothing
- * was done, and append_locked() finds out why. */
-static inline bool
-append_plain(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
+/* The common case without a detour: an open block with room, times that may stand. Returns how many
+ * of items[0..n) that was true of; append_locked() finds out about the next one. */
+static size_t
+append_plain(struct ts_store *store, struct ts_batch_item *items, size_t n, int64_t *now)
 {
     struct ts_open_block *const block = &store->block[store->current];
-    int64_t time_ns = item->time_ns;
+    size_t done;
 
-    if (store->n_draining > 0 || item->bytes > block->open_bytes || !store->has_newest ||
+    if (store->n_draining > 0 || !store->has_newest ||
         ts_slot_state(store, store->current) != TS_SLOT_OPEN ||
-        !ts_slot_has_room(block, item->bytes) ||
         store->view.geometry.block_bytes_limit < block->open_bytes)
-        return false;
-    if (time_ns == 0) {
-        if (*now == 0)
-            *now = now_ns();
-        time_ns = *now;
-        if (time_ns <= store->newest_time_ns)
-            return false;
-    } else if (time_ns <= store->newest_time_ns || time_ns < 0) {
-        return false;
+        return 0;
+    if (items[0].time_ns == 0 && *now == 0)
+        *now = now_ns();
+    done = ts_slot_put_items(block, items, n, store->newest_time_ns, *now);
+    if (done > 0) {
+        const uint32_t block_num = head_block_num(store);
+
+        for (size_t i = 0; i < done; i++)
+            items[i].done.block_num = block_num;
+        store->newest_time_ns = items[done - 1].done.time_ns;
+        store->next_no += done;
     }
-    if (time_ns <= 0)
-        return false; /* a clock before 1970 */
-    ts_slot_put(block, time_ns, 0, item->data, (uint32_t)item->bytes);
-    item->done.time_ns = store->newest_time_ns = time_ns;
-    item->done.record_no = store->next_no++;
-    item->done.block_num = head_block_num(store);
-    item->err = TS_OK;
-    return true;
+    return done;
 }
 
 /* Tells pollers and the syncer that something is there. */
@@ -321,12 +315,17 @@ ts_store_append_batch(struct ts_store *store, struct ts_batch_item *items, size_
     enum ts_err err;
 
     pthread_mutex_lock(&store->lock);
-    err = ts_store_refuse_locked(store);
+    /* Most often there is nothing to refuse, and who asks for that need not be called. */
+    err = store->failed == TS_OK && !store->is_closing && store->faults_seen == ts_map_faults()
+              ? TS_OK
+              : ts_store_refuse_locked(store);
     for (size_t i = 0; i < n; i++) {
-        if (err == TS_OK && append_plain(store, &items[i], &now)) {
-            appended++;
-            continue;
-        }
+        const size_t plain = err == TS_OK ? append_plain(store, items + i, n - i, &now) : 0;
+
+        appended += plain;
+        i += plain;
+        if (i == n)
+            break;
         items[i].err = err != TS_OK ? err : append_locked(store, &items[i], &now);
         appended += items[i].err == TS_OK;
     }
@@ -344,8 +343,11 @@ enum ts_err
 ts_store_append(struct ts_store *store, int64_t time_ns, const void *data, size_t bytes,
                 struct ts_appended *out)
 {
-    struct ts_batch_item item = {.time_ns = time_ns, .data = data, .bytes = bytes};
+    struct ts_batch_item item;
 
+    item.time_ns = time_ns;
+    item.data = data;
+    item.bytes = bytes;
     ts_store_append_batch(store, &item, 1);
     if (item.err == TS_OK && store->view.options.sync_ms == TS_SYNC_EACH)
         item.err = ts_store_commit(store, item.done.record_no);

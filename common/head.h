@@ -101,6 +101,12 @@ ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, co
     ts_slot_publish(block);
 }
 
+/* Appends items as long as there is nothing to decide: they have room, and a time behind newest_ns,
+ * or none, in which case they get now_ns if that is. Publishes them, sets `done` of each (but for
+ * block_num) and err, and returns how many. */
+size_t ts_slot_put_items(struct ts_open_block *block, struct ts_batch_item *items, size_t n,
+                         int64_t newest_ns, int64_t now_ns);
+
 /* Checksum of a record of an open block, from its header's fields; see struct ts_slot_record. */
 uint32_t ts_record_checksum(uint64_t seed, uint64_t record_no, int64_t time_ns, uint32_t series_no,
                             const void *body, uint32_t bytes_field);
