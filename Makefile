@@ -25,7 +25,7 @@ PROGRAMS := ingestd queryd tsstore
 # What civetweb needs for TLS; found beside the programs, in ../lib/tsstore. See daemon/tls_shim/.
 SHIMS    := libcrypto.so libssl.so
 # The engine alone: what reads a configuration, knows keys or logs stays with the daemons.
-LIBRARY_FILES := append create cursor delete error extent filter head index map meta options \
+LIBRARY_FILES := append create cursor delete error extent filter head index locate map meta options \
                  recover recover_ring recover_slots reset ring seal store sync text view
 
 sources  = $(filter-out %/main.c,$(wildcard $(1)/*.c))

@@ -186,14 +186,42 @@ now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* A clock before the first of January 2026 was not set yet: it cannot tell what the future is. */
+#define CLOCK_UNSET_NS (INT64_C(1767225600) * 1000000000)
+
+/* A time is behind the limit that was last worked out: is it still too far ahead? Then it is
+ * refused, or *wanted_ns becomes 0. */
+static enum ts_err
+judge_future(struct ts_store *store, int64_t *wanted_ns)
+{
+    const int64_t max_ns = store->view.options.max_future_ns;
+    const int64_t now = now_ns();
+
+    if (max_ns == 0 || now < CLOCK_UNSET_NS)
+        return TS_OK;
+    store->future_limit_ns = now > INT64_MAX - max_ns ? INT64_MAX : now + max_ns;
+    if (*wanted_ns <= store->future_limit_ns)
+        return TS_OK;
+    if (store->view.options.on_future == TS_ON_FUTURE_REFUSE)
+        return TS_FAIL_PLAIN(TS_E_FUTURE);
+    *wanted_ns = 0;
+    return TS_OK;
+}
+
 /* The time a record gets behind `newest_ns`, if there is one. `*now` is read once per batch, and
  * only if somebody asks. */
 static enum ts_err
-assign_time(bool has_newest, int64_t newest_ns, int64_t wanted_ns, int64_t *now,
-            int64_t *out_time_ns)
+assign_time(struct ts_store *store, bool has_newest, int64_t newest_ns, int64_t wanted_ns,
+            int64_t *now, int64_t *out_time_ns)
 {
     if (wanted_ns < 0)
         return TS_FAIL_PLAIN(TS_E_TIME);
+    if (wanted_ns > store->future_limit_ns) {
+        const enum ts_err err = judge_future(store, &wanted_ns);
+
+        if (err != TS_OK)
+            return err;
+    }
     if (wanted_ns > 0) {
         if (has_newest && wanted_ns <= newest_ns)
             return TS_FAIL_PLAIN(TS_E_ORDER);
@@ -210,6 +238,12 @@ assign_time(bool has_newest, int64_t newest_ns, int64_t wanted_ns, int64_t *now,
         *out_time_ns = newest_ns + 1;
     }
     return TS_OK;
+}
+
+static void
+note_clamped(struct ts_store *store, const struct ts_batch_item *item)
+{
+    store->future.n_clamped += item->time_ns != 0 && item->done.time_ns != item->time_ns;
 }
 
 /* ---- one by one ---- */
@@ -232,7 +266,7 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
     err = wait_for_drain(store);
     if (err != TS_OK)
         return err;
-    err = assign_time(store->has_newest, store->newest_time_ns, item->time_ns, now,
+    err = assign_time(store, store->has_newest, store->newest_time_ns, item->time_ns, now,
                       &item->done.time_ns);
     if (err != TS_OK)
         return err; /* before a block is closed for it */
@@ -241,7 +275,7 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
         err = fits_empty(store, &load) ? make_room(store, &load) : ts_store_drain_locked(store);
         /* The lock was dropped: another thread may have appended. */
         if (err == TS_OK)
-            err = assign_time(store->has_newest, store->newest_time_ns, item->time_ns, now,
+            err = assign_time(store, store->has_newest, store->newest_time_ns, item->time_ns, now,
                               &item->done.time_ns);
         if (err != TS_OK)
             return err;
@@ -258,6 +292,7 @@ append_locked(struct ts_store *store, struct ts_batch_item *item, int64_t *now)
         if (err != TS_OK)
             return err;
     }
+    note_clamped(store, item);
     store->newest_time_ns = item->done.time_ns;
     store->has_newest = true;
     return TS_OK;
@@ -277,7 +312,7 @@ append_plain(struct ts_store *store, struct ts_batch_item *items, size_t n, int6
         return 0;
     if (items[0].time_ns == 0 && *now == 0)
         *now = now_ns();
-    done = ts_slot_put_items(block, items, n, store->newest_time_ns, *now);
+    done = ts_slot_put_items(block, items, n, store->newest_time_ns, *now, store->future_limit_ns);
     if (done > 0) {
         const uint32_t block_num = head_block_num(store);
 
@@ -328,6 +363,7 @@ ts_store_append_batch(struct ts_store *store, struct ts_batch_item *items, size_
             break;
         items[i].err = err != TS_OK ? err : append_locked(store, &items[i], &now);
         appended += items[i].err == TS_OK;
+        store->future.n_refused += items[i].err == TS_E_FUTURE;
     }
     if (appended > 0)
         publish(store);
@@ -356,19 +392,27 @@ ts_store_append(struct ts_store *store, int64_t time_ns, const void *data, size_
     return item.err;
 }
 
+void
+ts_store_future_counts(struct ts_store *store, struct ts_future_counts *out)
+{
+    pthread_mutex_lock(&store->lock);
+    *out = store->future;
+    pthread_mutex_unlock(&store->lock);
+}
+
 /* ---- whole or not at all ---- */
 
 /* Gives every item its time, or says which cannot have one. */
 static enum ts_err
-assign_all(const struct ts_store *store, struct ts_batch_item *items, size_t n, size_t *out_bad)
+assign_all(struct ts_store *store, struct ts_batch_item *items, size_t n, size_t *out_bad)
 {
     bool has_newest = store->has_newest;
     int64_t newest_ns = store->newest_time_ns;
     int64_t now = 0;
 
     for (size_t i = 0; i < n; i++) {
-        const enum ts_err err =
-            assign_time(has_newest, newest_ns, items[i].time_ns, &now, &items[i].done.time_ns);
+        const enum ts_err err = assign_time(store, has_newest, newest_ns, items[i].time_ns, &now,
+                                            &items[i].done.time_ns);
 
         if (err != TS_OK) {
             *out_bad = i;
@@ -415,6 +459,8 @@ append_all_locked(struct ts_store *store, struct ts_batch_item *items, const str
         ts_slot_publish(block);
         store->next_no += n;
     }
+    for (size_t i = 0; i < n; i++)
+        note_clamped(store, &items[i]);
     store->newest_time_ns = items[n - 1].done.time_ns;
     store->has_newest = true;
     return TS_OK;
@@ -448,6 +494,7 @@ ts_store_append_all(struct ts_store *store, struct ts_batch_item *items, size_t 
     err = ts_store_refuse_locked(store);
     if (err == TS_OK)
         err = append_all_locked(store, items, &load, out_bad);
+    store->future.n_refused += err == TS_E_FUTURE;
     if (err == TS_OK) {
         publish(store);
         if (store->faults_seen != ts_map_faults())

@@ -68,12 +68,13 @@ make_file(int dir_fd, const char *name, uint64_t bytes, const void *start, size_
 }
 
 static void
-init_head(struct ts_head *head, const struct ts_geometry *geometry, uint32_t store_id)
+init_head(struct ts_head *head, const struct ts_options *options,
+          const struct ts_geometry *geometry, uint32_t store_id)
 {
     struct ts_sync_point *point = &head->sync_points[1]; /* where counter 1 belongs */
 
     memset(head, 0, sizeof *head);
-    ts_head_init(head, geometry->open_shift, store_id);
+    ts_head_init(head, options, geometry->open_shift, store_id);
     point->counter = 1;
     point->generation = 1;
     point->is_clean = 1;
@@ -92,7 +93,7 @@ make_files(int dir_fd, const struct ts_options *options, const struct ts_geometr
     if (getrandom(&store_id, sizeof store_id, 0) != (ssize_t)sizeof store_id)
         return TS_FAIL_ERRNO(TS_E_SYSTEM, "getrandom");
     ts_meta_init(&meta, options, geometry, store_id);
-    init_head(&head, geometry, store_id);
+    init_head(&head, options, geometry, store_id);
     err = make_file(dir_fd, TS_DATA_FILE, geometry->ring_bytes, NULL, 0);
     if (err == TS_OK)
         err = make_file(dir_fd, TS_INDEX_FILE, geometry->index_bytes, NULL, 0);

@@ -112,6 +112,60 @@ find_no(struct ts_store *store, int64_t time_ns, uint64_t *out_no)
     return err;
 }
 
+/* Marks what the cursor meets, some records at a time. */
+static enum ts_err
+delete_walk(struct ts_store *store, struct ts_cursor *cursor, uint64_t *n_deleted)
+{
+    enum { SOME = 256 };
+    uint64_t no[SOME];
+    enum ts_err err = TS_OK, damage = TS_OK;
+    unsigned n;
+
+    do {
+        struct ts_record record;
+        struct ts_gap gap;
+
+        n = 0;
+        while (n < SOME) {
+            const enum ts_step step = ts_cursor_next(cursor, &record, &gap);
+
+            if (step == TS_STEP_RECORD)
+                no[n++] = record.no;
+            else if (step == TS_STEP_DAMAGED)
+                damage = TS_E_CORRUPT;
+            else if (step != TS_STEP_GAP) /* the end; or a reset, which deleted everything */
+                break;
+        }
+        pthread_mutex_lock(&store->lock);
+        err = ts_store_refuse_locked(store);
+        for (unsigned i = 0; err == TS_OK && i < n; i++)
+            *n_deleted += delete_locked(store, no[i]);
+        store->is_dirty |= n > 0;
+        pthread_mutex_unlock(&store->lock);
+    } while (err == TS_OK && n == SOME);
+    return err != TS_OK ? err : damage;
+}
+
+enum ts_err
+ts_store_delete_range(struct ts_store *store, const struct ts_range *range, uint64_t *out_deleted)
+{
+    struct ts_cursor *cursor;
+    uint64_t n_deleted = 0;
+    enum ts_err err, flushed;
+
+    if (range->limit > 0 || range->filter_bytes > 0 || range->follow || range->backward)
+        return TS_FAIL(TS_E_PARAM, "a range to be deleted has bounds only");
+    err = ts_cursor_open(&store->view, range, &cursor);
+    if (err != TS_OK)
+        return err;
+    err = delete_walk(store, cursor, &n_deleted);
+    ts_cursor_close(cursor);
+    /* Also after damage: what was deleted stays so. */
+    flushed = n_deleted > 0 ? ts_store_flush(store) : TS_OK;
+    *out_deleted = n_deleted;
+    return err != TS_OK ? err : flushed;
+}
+
 enum ts_err
 ts_store_delete_time(struct ts_store *store, int64_t time_ns)
 {

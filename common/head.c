@@ -29,14 +29,26 @@ head_checksum(const struct ts_head *head)
 }
 
 void
-ts_head_init(struct ts_head *head, uint8_t open_shift, uint32_t store_id)
+ts_head_init(struct ts_head *head, const struct ts_options *options, uint8_t open_shift,
+             uint32_t store_id)
 {
     memcpy(head->magic, TS_HEAD_MAGIC, sizeof head->magic);
     head->version = TS_FORMAT_VERSION;
     head->n_slots = TS_HEAD_SLOTS;
     head->open_shift = open_shift;
     head->store_id = store_id;
+    head->max_age_ns = options->max_age_ns;
+    head->max_future_ns = options->max_future_ns;
+    head->on_future = (uint8_t)options->on_future;
     head->checksum = head_checksum(head);
+}
+
+void
+ts_head_options(const struct ts_head *head, struct ts_options *options)
+{
+    options->max_age_ns = head->max_age_ns;
+    options->max_future_ns = head->max_future_ns;
+    options->on_future = (enum ts_on_future)head->on_future;
 }
 
 enum ts_err
@@ -53,6 +65,8 @@ ts_head_check(const struct ts_head *head, uint8_t open_shift, uint32_t store_id)
     if (head->n_slots != TS_HEAD_SLOTS || head->open_shift != open_shift)
         return TS_FAIL(TS_E_CORRUPT, TS_HEAD_FILE ": damaged at offset 10: not the blocks that "
                                                   "meta.tsdb describes");
+    if (head->max_age_ns < 0 || head->max_future_ns < 0 || head->on_future > TS_ON_FUTURE_CLAMP)
+        return TS_FAIL(TS_E_CORRUPT, TS_HEAD_FILE ": damaged at offset 16: impossible settings");
     if (head->store_id != store_id)
         return TS_FAIL(TS_E_CORRUPT,
                        TS_HEAD_FILE ": damaged at offset 12: the file belongs to another store");
@@ -189,7 +203,7 @@ put_record(const struct ts_open_block *block, uint32_t used, uint32_t idx, int64
 
 size_t
 ts_slot_put_items(struct ts_open_block *block, struct ts_batch_item *items, size_t n,
-                  int64_t newest_ns, int64_t now_ns)
+                  int64_t newest_ns, int64_t now_ns, int64_t limit_ns)
 {
     const struct ts_open_block b = *block; /* so that the compiler need not fear for it */
     const uint64_t end = b.open_bytes - (uint64_t)b.count * sizeof(uint32_t);
@@ -203,8 +217,8 @@ ts_slot_put_items(struct ts_open_block *block, struct ts_batch_item *items, size
         const uint64_t after = used + RECORD_HEADER + TS_PAD8(bytes);
 
         array_bytes += sizeof(uint32_t);
-        if (time_ns <= newest_ns || time_ns <= 0 || bytes > b.open_bytes ||
-            after + array_bytes > end)
+        if (time_ns <= newest_ns || time_ns <= 0 || items[i].time_ns > limit_ns ||
+            bytes > b.open_bytes || after + array_bytes > end)
             break;
         put_record(&b, (uint32_t)used, count, time_ns, 0, items[i].data, (uint32_t)bytes);
         items[i].err = TS_OK;

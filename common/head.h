@@ -35,9 +35,13 @@ ts_head_slot(const uint8_t *head_base, unsigned i, uint32_t open_bytes)
 }
 
 /* Fills the header of head.tsdb, all but the moving words. */
-void ts_head_init(struct ts_head *head, uint8_t open_shift, uint32_t store_id);
+void ts_head_init(struct ts_head *head, const struct ts_options *options, uint8_t open_shift,
+                  uint32_t store_id);
 enum ts_err ts_head_check(const struct ts_head *head, uint8_t open_shift,
                           uint32_t store_id) TS_MUST_USE;
+
+/* Those of the options that are in the header, which was checked. */
+void ts_head_options(const struct ts_head *head, struct ts_options *options);
 
 /* Reuses a slot for block `seq`, whose first record will be first_no. Readers of the old block
  * find out by its sequence number. */
@@ -102,10 +106,10 @@ ts_slot_put(struct ts_open_block *block, int64_t time_ns, uint32_t series_no, co
 }
 
 /* Appends items as long as there is nothing to decide: they have room, and a time behind newest_ns,
- * or none, in which case they get now_ns if that is. Publishes them, sets `done` of each (but for
- * block_num) and err, and returns how many. */
+ * or none, in which case they get now_ns if that is; times of their own are not behind limit_ns.
+ * Publishes them, sets `done` of each (but for block_num) and err, and returns how many. */
 size_t ts_slot_put_items(struct ts_open_block *block, struct ts_batch_item *items, size_t n,
-                         int64_t newest_ns, int64_t now_ns);
+                         int64_t newest_ns, int64_t now_ns, int64_t limit_ns);
 
 /* Checksum of a record of an open block, from its header's fields; see struct ts_slot_record. */
 uint32_t ts_record_checksum(uint64_t seed, uint64_t record_no, int64_t time_ns, uint32_t series_no,

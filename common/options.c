@@ -26,7 +26,8 @@ ts_options_init(struct ts_options *options)
                                    .codec = TS_CODEC_ZSTD,
                                    .order = TS_ORDER_STRICT,
                                    .duplicates = TS_DUPLICATES_LAST,
-                                   .sync_ms = TS_SYNC_DEFAULT_MS};
+                                   .sync_ms = TS_SYNC_DEFAULT_MS,
+                                   .max_future_ns = INT64_C(86400) * 1000000000};
 }
 
 enum ts_err
@@ -69,6 +70,26 @@ const char *
 ts_order_name(enum ts_order order)
 {
     return (unsigned)order < 3 ? order_names[order] : "unknown";
+}
+
+static const char *const on_future_names[] = {"refuse", "clamp"};
+
+enum ts_err
+ts_on_future_parse(const char *text, enum ts_on_future *out)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if (strcmp(text, on_future_names[i]) == 0) {
+            *out = (enum ts_on_future)i;
+            return TS_OK;
+        }
+    }
+    return TS_FAIL(TS_E_CONFIG, "invalid config: on_future must be refuse or clamp");
+}
+
+const char *
+ts_on_future_name(enum ts_on_future on_future)
+{
+    return (unsigned)on_future < 2 ? on_future_names[on_future] : "unknown";
 }
 
 enum ts_err
@@ -151,6 +172,9 @@ ts_geometry_of(const struct ts_options *options, struct ts_geometry *out_geometr
     if ((unsigned)options->type > TS_TYPE_SCHEMA || (unsigned)options->codec > TS_CODEC_ZSTD ||
         (unsigned)options->duplicates > TS_DUPLICATES_KEEP)
         return TS_FAIL(TS_E_CONFIG, "invalid config: unknown type, codec or duplicates");
+    if (options->max_age_ns < 0 || options->max_future_ns < 0 ||
+        (unsigned)options->on_future > TS_ON_FUTURE_CLAMP)
+        return TS_FAIL(TS_E_CONFIG, "invalid config: max_age and max_future must not be negative");
     g.ring_bytes = (uint64_t)options->num_blocks * options->data_block_bytes;
     g.block_shift = log2_of(options->data_block_bytes);
     g.index_shift = log2_of(options->index_block_bytes);

@@ -128,6 +128,7 @@ ts_store_open(const char *data_dir, const char *name, struct ts_store **out_stor
     init_locks(store);
     ts_boot_id(store->boot_id);
     store->faults_seen = ts_map_faults();
+    store->future_limit_ns = store->view.options.max_future_ns > 0 ? INT64_MIN : INT64_MAX;
     err = lock_files(store);
     if (err == TS_OK)
         err = ts_recover(store);

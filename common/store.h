@@ -67,8 +67,10 @@ struct ts_store {
     uint64_t next_seq; /* of the next block to open */
     uint64_t next_no;
     bool has_newest;
-    int64_t newest_time_ns; /* the newest ever accepted */
-    bool is_dirty;          /* something was appended since the last sync began */
+    int64_t newest_time_ns;  /* the newest ever accepted */
+    int64_t future_limit_ns; /* times up to here are not too far ahead; the clock may allow more */
+    struct ts_future_counts future;
+    bool is_dirty; /* something was appended since the last sync began */
     bool is_sync_wanted;
     bool is_ring_dirty; /* a delete or reset changed what was sealed since the last sync */
     uint64_t syncs_begun, syncs_done;

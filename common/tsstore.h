@@ -58,6 +58,7 @@ TS_EXPORT const char *ts_error_name(enum ts_err err);
 enum ts_type { TS_TYPE_BINARY, TS_TYPE_TEXT, TS_TYPE_JSON, TS_TYPE_SCHEMA };
 enum ts_codec { TS_CODEC_NONE, TS_CODEC_ZSTD };
 enum ts_order { TS_ORDER_STRICT, TS_ORDER_SERIES, TS_ORDER_ANY };
+enum ts_on_future { TS_ON_FUTURE_REFUSE, TS_ON_FUTURE_CLAMP };
 enum ts_duplicates { TS_DUPLICATES_LAST, TS_DUPLICATES_FIRST, TS_DUPLICATES_KEEP };
 
 #define TS_SYNC_EACH 0u          /* durable before it is acknowledged */
@@ -74,9 +75,15 @@ struct ts_options {
     enum ts_order order;           /* this version: TS_ORDER_STRICT */
     enum ts_duplicates duplicates; /* of TS_ORDER_ANY stores */
     uint32_t sync_ms;
+    int64_t max_age_ns;    /* records older than this, by the clock, are invisible; their bytes are
+                            * used    again when the ring gets to them. 0: none is too old */
+    int64_t max_future_ns; /* a time that the caller sets may be this far ahead of the clock; 0:
+                            * any. Not looked at while the clock is older than this program */
+    enum ts_on_future on_future; /* what is further ahead: refused, or stored as now */
 };
 
-/* 1024 blocks of 4096 bytes, JSON, zstd, strict, synced each second. */
+/* 1024 blocks of 4096 bytes, JSON, zstd, strict, synced each second; kept until overwritten, at
+ * most a day ahead of the clock. */
 TS_EXPORT void ts_options_init(struct ts_options *options);
 
 /* Name <-> number. ts_type_parse() and its kin answer TS_E_TYPE or TS_E_CONFIG. */
@@ -85,6 +92,8 @@ TS_EXPORT const char *ts_type_name(enum ts_type type);
 TS_EXPORT enum ts_err ts_codec_parse(const char *text, enum ts_codec *out_codec) TS_MUST_USE;
 TS_EXPORT const char *ts_codec_name(enum ts_codec codec);
 TS_EXPORT const char *ts_order_name(enum ts_order order);
+TS_EXPORT enum ts_err ts_on_future_parse(const char *text, enum ts_on_future *out) TS_MUST_USE;
+TS_EXPORT const char *ts_on_future_name(enum ts_on_future on_future);
 
 /* "each", "none", "interval:<ms>". */
 TS_EXPORT enum ts_err ts_sync_parse(const char *text, uint32_t *out_sync_ms) TS_MUST_USE;
@@ -111,6 +120,7 @@ TS_EXPORT enum ts_err ts_store_list(const char *data_dir, char ***out_names,
 /* ---- writing ---- */
 
 struct ts_store;
+struct ts_range;
 
 /* Opens for writing; recovers after a crash. TS_E_NOT_FOUND, TS_E_LOCKED (text names the
  * holder's pid), TS_E_CORRUPT (text names file and offset), TS_E_VERSION, TS_E_IO. */
@@ -128,7 +138,8 @@ struct ts_appended {
 
 /* Appends one record. time_ns 0: the store assigns max(now, newest + 1). On return the record is
  * visible to every reader; with TS_SYNC_EACH it is also durable.
- * TS_E_TIME, TS_E_ORDER, TS_E_TOO_LARGE and nothing was touched; TS_E_IO, TS_E_CLOSED. */
+ * TS_E_TIME, TS_E_ORDER, TS_E_FUTURE, TS_E_TOO_LARGE and nothing was touched; TS_E_IO, TS_E_CLOSED.
+ */
 TS_EXPORT enum ts_err ts_store_append(struct ts_store *store, int64_t time_ns, const void *data,
                                       size_t bytes, struct ts_appended *out) TS_MUST_USE;
 
@@ -176,6 +187,19 @@ TS_EXPORT enum ts_err ts_store_flush(struct ts_store *store) TS_MUST_USE;
  * they are overwritten. Its time stays spent: later records must be newer still. Durable as an
  * append is. TS_E_EMPTY, TS_E_NO_TIME, TS_E_IO. */
 TS_EXPORT enum ts_err ts_store_delete_time(struct ts_store *store, int64_t time_ns) TS_MUST_USE;
+
+/* Deletes every record of the range, which has no limit and no filter, and does not follow; says
+ * how many that were. A crash in the middle leaves some of them. Records that are appended
+ * meanwhile are spared, even if their times are in the range. Durable on return. TS_E_PARAM,
+ * TS_E_IO, TS_E_CORRUPT (what could be read is deleted). */
+TS_EXPORT enum ts_err ts_store_delete_range(struct ts_store *store, const struct ts_range *range,
+                                            uint64_t *out_deleted) TS_MUST_USE;
+
+/* How many records' times were too far ahead, since the store was opened. */
+struct ts_future_counts {
+    uint64_t n_refused, n_clamped;
+};
+TS_EXPORT void ts_store_future_counts(struct ts_store *store, struct ts_future_counts *out);
 
 /* Empties the store in constant time; any positive time is accepted next. Options, keys and schema
  * stay, record numbers go on, cursors are told by TS_STEP_RESET. Durable on return. */

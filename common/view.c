@@ -71,7 +71,10 @@ open_files(struct ts_view *view, enum ts_map_mode mode)
             return err;
     }
     view->index = (struct ts_index){view->map[TS_FILE_INDEX].base, view->geometry.n_index};
-    return ts_head_check(ts_view_head(view), view->geometry.open_shift, view->store_id);
+    err = ts_head_check(ts_view_head(view), view->geometry.open_shift, view->store_id);
+    if (err == TS_OK)
+        ts_head_options(ts_view_head(view), &view->options);
+    return err;
 }
 
 /* The words that move, for a reader; a writer's recovery mends them. */

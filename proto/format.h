@@ -141,13 +141,16 @@ static_assert(offsetof(struct ts_sync_point, boot_id) == 32, "natural = packed")
 static_assert(offsetof(struct ts_sync_point, checksum) == 60, "natural = packed");
 
 struct ts_head {
-    char magic[8];                       /*   0..  7 TS_HEAD_MAGIC */
-    uint16_t version;                    /*   8..  9 */
-    uint8_t n_slots;                     /*  10      TS_HEAD_SLOTS */
-    uint8_t open_shift;                  /*  11      as in meta */
-    uint32_t store_id;                   /*  12.. 15 as in meta */
-    uint8_t reserved1[44];               /* 16.. 59 zero */
-    uint32_t checksum;                   /*  60.. 63 XXH3 of bytes 0..59, low half */
+    char magic[8];         /*   0..  7 TS_HEAD_MAGIC */
+    uint16_t version;      /*   8..  9 */
+    uint8_t n_slots;       /*  10      TS_HEAD_SLOTS */
+    uint8_t open_shift;    /*  11      as in meta */
+    uint32_t store_id;     /*  12.. 15 as in meta */
+    int64_t max_age_ns;    /*  16.. 23 older records are invisible; 0: none */
+    int64_t max_future_ns; /*  24.. 31 how far ahead of the clock a time may be; 0: any */
+    uint8_t on_future;     /*  32      enum ts_on_future: what befalls one that is not */
+    uint8_t reserved1[27]; /*  33.. 59 zero */
+    uint32_t checksum;     /*  60.. 63 XXH3 of bytes 0..59, low half */
     struct ts_sync_point sync_points[2]; /* 64..191 writer's sync thread; read at open only */
     _Atomic uint64_t durable_no;         /* 192..199 writer release; stats of readers acquire */
     _Atomic uint32_t writer_pid;    /* 200..203 writer, relaxed: who holds the lock, for messages */
@@ -157,6 +160,7 @@ struct ts_head {
     uint8_t reserved3[252];         /* 260..511 zero */
 };
 static_assert(sizeof(struct ts_head) == 512, "a sector");
+static_assert(offsetof(struct ts_head, max_age_ns) == 16, "natural = packed");
 static_assert(offsetof(struct ts_head, sync_points) == 64, "natural = packed");
 static_assert(offsetof(struct ts_head, durable_no) == 192, "natural = packed");
 static_assert(offsetof(struct ts_head, publish_count) == 256, "a cache line of its own");

@@ -647,3 +647,75 @@ Test(cursor, a_look_beside_a_writer_is_of_one_moment)
         remove_tree(AT_FDCWD, file_path(STORE, ""));
     }
 }
+
+/* ---- age ---- */
+
+#define SECOND INT64_C(1000000000)
+
+static int64_t
+clock_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * SECOND + now.tv_nsec;
+}
+
+/* Of 1000 records a second apart, the newest of this moment, those older than `age_s` seconds and a
+ * half must be invisible, whichever way one looks. */
+static void
+expect_age(struct ts_view *view, int64_t newest_ns, unsigned age_s)
+{
+    const uint64_t first_no = 1000 - age_s;
+    const struct ts_range forward = {0}, backward = {.backward = true},
+                          from = {.by_number = true, .has_from = true, .from_no = 10},
+                          before = {.has_to = true, .to_time_ns = newest_ns - 800 * SECOND};
+    struct ts_cursor *cursor;
+    struct ts_record record;
+    struct ts_stats stats;
+    struct ts_gap gap;
+    uint64_t n = 0;
+
+    cr_assert_eq(ts_cursor_open(view, &forward, &cursor), TS_OK);
+    cr_assert_eq(ts_cursor_next(cursor, &record, &gap), TS_STEP_RECORD);
+    cr_expect_eq(record.no, first_no, "%ju", (uintmax_t)record.no);
+    cr_assert_eq(ts_cursor_restart(cursor, &backward), TS_OK);
+    while (ts_cursor_next(cursor, &record, &gap) == TS_STEP_RECORD)
+        cr_expect_eq(record.no, 1000 - n++);
+    cr_expect_eq(n, 1000 - first_no + 1);
+    /* Who asks for a number is told what is gone. */
+    cr_assert_eq(ts_cursor_restart(cursor, &from), TS_OK);
+    cr_assert_eq(ts_cursor_next(cursor, &record, &gap), TS_STEP_GAP);
+    cr_expect(gap.from_no == 10 && gap.to_no == first_no - 1 && gap.lost == first_no - 10);
+    cr_assert_eq(ts_cursor_next(cursor, &record, &gap), TS_STEP_RECORD);
+    cr_expect_eq(record.no, first_no);
+    cr_assert_eq(ts_cursor_restart(cursor, &before), TS_OK);
+    cr_expect_eq(ts_cursor_next(cursor, &record, &gap), TS_STEP_END);
+    cr_expect_eq(ts_cursor_find_time(cursor, newest_ns - 900 * SECOND, &record), TS_E_NO_TIME);
+    cr_expect_eq(ts_cursor_find_time(cursor, newest_ns - 10 * SECOND, &record), TS_OK);
+    ts_cursor_close(cursor);
+    cr_assert_eq(ts_view_stats(view, &stats), TS_OK);
+    cr_expect_eq(stats.oldest_time_ns, newest_ns - (int64_t)age_s * SECOND);
+}
+
+Test(cursor, records_older_than_the_store_keeps_are_invisible_also_after_reopening)
+{
+    struct ts_options options = small_options(512, 1024, TS_CODEC_NONE, TS_SYNC_NONE);
+    const int64_t newest_ns = clock_now_ns();
+    struct ts_store *store;
+    uint8_t bytes[40];
+
+    options.max_age_ns = 300 * SECOND + SECOND / 2;
+    store = must_create(STORE, &options);
+    for (uint64_t no = 1; no <= 1000; no++) {
+        record_fill(no, bytes, sizeof bytes);
+        cr_assert_eq(ts_store_append(store, newest_ns - (int64_t)(1000 - no) * SECOND, bytes,
+                                     sizeof bytes, NULL),
+                     TS_OK);
+    }
+    expect_age(ts_store_view(store), newest_ns, 300);
+    must_close(store);
+    store = must_open(STORE);
+    expect_age(ts_store_view(store), newest_ns, 300);
+    must_close(store);
+}

@@ -223,10 +223,12 @@ Test(head, a_slots_words_and_header_are_compared)
 
 Test(head, every_flipped_bit_of_the_files_header_is_found)
 {
+    struct ts_options options;
     struct ts_head head;
 
     memset(&head, 0, sizeof head);
-    ts_head_init(&head, 12, 99);
+    ts_options_init(&options);
+    ts_head_init(&head, &options, 12, 99);
     cr_expect_eq(ts_head_check(&head, 12, 99), TS_OK);
     cr_expect_eq(ts_head_check(&head, 13, 99), TS_E_CORRUPT);
     cr_expect_eq(ts_head_check(&head, 12, 98), TS_E_CORRUPT);

@@ -16,6 +16,7 @@ line(struct ts_options *out_options)
     out_options->type = TS_TYPE_TEXT;
     out_options->codec = TS_CODEC_NONE;
     out_options->sync_ms = 5;
+    out_options->max_future_ns = 0; /* head.tsdb has it */
     cr_assert_eq(ts_geometry_of(out_options, &g), TS_OK);
     ts_meta_init(&meta, out_options, &g, 0x12345678);
     return meta;
