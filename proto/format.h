@@ -207,4 +207,77 @@ static_assert(offsetof(struct ts_slot_record, flags) == 20, "natural = packed");
 #define TS_RECORD_DELETED 1u
 #define TS_RECORD_DAMAGED 2u /* its bytes failed the checksum at recovery: its number was kept */
 
+/* ---- series.tsdb: which number means which key; only in keyed stores ----
+ *
+ *   header 64 | buckets, uint32 | entries, 64 | hot words, 16, padded to 64 | chunks, 64
+ *
+ * Series and chunks are counted from 1; 0 is none. Nothing here straddles a sector. */
+#define TS_SERIES_FILE "series.tsdb"
+#define TS_SERIES_MAGIC "TSSERIES"
+
+struct ts_series_head {
+    char magic[8];           /*  0.. 7 TS_SERIES_MAGIC */
+    uint16_t version;        /*  8.. 9 TS_FORMAT_VERSION */
+    uint8_t reserved1[2];    /* 10..11 zero */
+    uint32_t store_id;       /* 12..15 as in meta */
+    uint32_t n_series;       /* 16..19 entries */
+    uint32_t n_chunks;       /* 20..23 */
+    uint32_t n_buckets;      /* 24..27 the power of two that n_series asks for, at least 16 */
+    uint32_t checksum;       /* 28..31 XXH3 of bytes 0..27, low half */
+    _Atomic uint64_t change; /* 32..39 writer: odd and a release fence before a change, even with
+                              *        release behind it. Readers that found nothing look again if
+                              *        it moved meanwhile */
+    uint8_t reserved2[24];   /* 40..63 zero */
+};
+static_assert(sizeof(struct ts_series_head) == 64, "one cache line");
+static_assert(offsetof(struct ts_series_head, store_id) == 12, "natural = packed");
+static_assert(offsetof(struct ts_series_head, checksum) == 28, "natural = packed");
+static_assert(offsetof(struct ts_series_head, change) == 32, "natural = packed");
+
+#define TS_SERIES_INLINE_BYTES 32u
+
+/* A key and its number. All but `next` is written while `checksum` is 0, then a release fence,
+ * then the checksum, then the link that leads here, release. To free it: the link, checksum 0, a
+ * release fence, zeros; `next` stays for readers who stand here. */
+struct ts_series_entry {
+    uint64_t checksum;    /*  0.. 7 XXH3 of bytes 12..63 and of the rest of the key, seeded with the
+                           *        store and the number */
+    uint32_t next;        /*  8..11 in the hash chain, always greater than the own number; writer
+                           *        release, readers acquire, as the buckets */
+    uint32_t first_chunk; /* 12..15 0: the key is no longer than TS_SERIES_INLINE_BYTES */
+    uint64_t born_no;     /* 16..23 records below it are of an earlier series of this number */
+    uint32_t hash;        /* 24..27 XXH3 of the key, seeded, low half */
+    uint16_t key_bytes;   /* 28..29 1 to TS_MAX_KEY_BYTES */
+    uint8_t state;        /* 30     TS_SERIES_FREE, TS_SERIES_USED */
+    uint8_t reserved;     /* 31     zero */
+    uint8_t key[TS_SERIES_INLINE_BYTES]; /* 32..63 the first bytes, then zeros */
+};
+static_assert(sizeof(struct ts_series_entry) == 64, "one cache line");
+static_assert(offsetof(struct ts_series_entry, first_chunk) == 12, "natural = packed");
+static_assert(offsetof(struct ts_series_entry, hash) == 24, "natural = packed");
+static_assert(offsetof(struct ts_series_entry, key) == 32, "natural = packed");
+
+#define TS_SERIES_FREE 0u
+#define TS_SERIES_USED 1u
+
+/* What sealing moves, apart from the entries so that it dirties few pages. Each word carries 48
+ * bits of value and 16 of check, as those of meta.tsdb. */
+struct ts_series_hot {
+    _Atomic uint64_t newest_seq; /*  0.. 7 no sealed block behind this one holds the series; writer
+                                  *        release, readers acquire */
+    _Atomic uint64_t before_seq; /*  8..15 what newest_seq was before; written before it */
+};
+static_assert(sizeof(struct ts_series_hot) == 16, "no padding");
+static_assert(offsetof(struct ts_series_hot, before_seq) == 8, "natural = packed");
+
+#define TS_SERIES_CHUNK_BYTES 60u
+
+/* The rest of a longer key. */
+struct ts_series_chunk {
+    uint8_t key[TS_SERIES_CHUNK_BYTES]; /*  0..59 the last one is filled up with zeros */
+    uint32_t next;                      /* 60..63 looked at only if the key is not complete */
+};
+static_assert(sizeof(struct ts_series_chunk) == 64, "one cache line");
+static_assert(offsetof(struct ts_series_chunk, next) == 60, "natural = packed");
+
 #endif
