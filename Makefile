@@ -25,8 +25,8 @@ PROGRAMS := ingestd queryd tsstore
 # What civetweb needs for TLS; found beside the programs, in ../lib/tsstore. See daemon/tls_shim/.
 SHIMS    := libcrypto.so libssl.so
 # The engine alone: what reads a configuration, knows keys or logs stays with the daemons.
-LIBRARY_FILES := append create cursor delete error extent filter head index locate map meta options \
-                 recover recover_ring recover_slots reset ring seal store sync text view
+LIBRARY_FILES := append create cursor delete embed error extent filter head index json locate map \
+                 meta options recover recover_ring recover_slots reset ring seal store sync text view
 
 sources  = $(filter-out %/main.c,$(wildcard $(1)/*.c))
 objects  = $(patsubst %.c,$(O)/%.o,$(1))
@@ -56,7 +56,7 @@ BENCH_BINS   := $(call programs_of,bench)
 SYSTEM_BINS  := $(SYSTEM_SRCS:%.c=$(O)/%)
 # What the thread sanitizer is for: tests that start threads.
 THREAD_BINS  := $(patsubst %.c,$(O)/%,$(shell grep -lE 'pthread_create|ts_store_open' tests/unit/*.c 2>/dev/null))
-C_FILES      := $(wildcard $(ROOMS:%=%/*.[ch]) daemon/tls_shim/*.c tests/*/*.[ch])
+C_FILES      := $(wildcard $(ROOMS:%=%/*.[ch]) daemon/tls_shim/*.c tests/*/*.[ch] examples/*.c)
 
 # ---- flags ----
 

@@ -324,6 +324,10 @@ fetch_from_slot(struct ts_locator *l, unsigned i, uint64_t no, struct ts_record 
     case TS_SLOT_DELETED:
         return TS_FETCH_DELETED;
     case TS_SLOT_DAMAGED:
+        /* A record of the next generation fails the seed of this one. The look acquired its count,
+         * so the generation is seen, too. */
+        if (ts_meta_generation(ts_view_meta(view)) != l->generation)
+            break;
         TS_FAIL(TS_E_CORRUPT, "store %s: " TS_HEAD_FILE ": damaged at offset %zu: record %ju",
                 view->name, sizeof(struct ts_head) + (size_t)i * view->geometry.open_bytes,
                 (uintmax_t)no);

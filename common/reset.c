@@ -17,11 +17,13 @@ begin_generation_locked(struct ts_store *store)
 {
     struct ts_meta *meta = ts_view_meta(&store->view);
     const uint64_t generation = ts_meta_generation(meta) + 1;
-    struct ts_ring *ring = &store->ring;
     const unsigned other = store->current ^ 1;
+    struct ts_ring *ring = &store->ring;
 
+    /* Everything is in the ring. What this slot still tells is of the old generation; under the new
+     * one whoever opens the store for reading would take it for damage. */
+    atomic_store_explicit(&ts_view_slot(&store->view, other)->seq, 0, memory_order_release);
     pthread_mutex_lock(&store->ring_lock);
-    ts_meta_publish_generation(meta, generation);
     ring->seed = ts_seed(store->view.store_id, generation);
     ring->tail_seq = ring->sealed_seq + 1;
     ring->tail_pos = ring->head_pos;
@@ -34,6 +36,9 @@ begin_generation_locked(struct ts_store *store)
         store->next_seq = store->block[store->current].seq;
     ts_store_open_slot_locked(store, store->current);
     store->block[other] = (struct ts_open_block){0};
+    /* Last: of the new generation a reader sees the empty ring and the open block, which tells it
+     * where the numbers go on. The old one's entries no longer would. */
+    ts_meta_publish_generation(meta, generation);
     store->is_ring_dirty = store->is_dirty = true;
 }
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +52,13 @@ init_locks(struct ts_store *store)
 static enum ts_err
 start_threads(struct ts_store *store)
 {
+    sigset_t all, before;
     pthread_attr_t attr;
     int rc;
 
+    /* The program's signals are not for these threads; they inherit the mask. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 256 * 1024); /* zstd keeps its tables on the heap */
     rc = pthread_create(&store->sealer, &attr, ts_sealer_main, store);
@@ -63,6 +68,7 @@ start_threads(struct ts_store *store)
         store->has_syncer = rc == 0;
     }
     pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0)
         return ts_error_set_errno(TS_E_SYSTEM, rc, "store %s: start a thread", store->view.name);
     return TS_OK;

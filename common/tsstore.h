@@ -238,6 +238,9 @@ TS_EXPORT void ts_view_close(struct ts_view *view);
 /* True once the store behind this view was dropped or replaced: close it and open again. */
 TS_EXPORT bool ts_view_is_stale(const struct ts_view *view);
 
+/* The half of it that asks no file system: true once the store was dropped, or cannot be read. */
+TS_EXPORT bool ts_view_is_gone(const struct ts_view *view);
+
 TS_EXPORT const struct ts_options *ts_view_options(const struct ts_view *view);
 TS_EXPORT const char *ts_view_name(const struct ts_view *view);
 
@@ -313,6 +316,8 @@ TS_EXPORT enum ts_err ts_cursor_open(struct ts_view *view, const struct ts_range
 /* The same cursor over another range: its buffers are used again. As ts_cursor_open(). */
 TS_EXPORT enum ts_err ts_cursor_restart(struct ts_cursor *cursor,
                                         const struct ts_range *range) TS_MUST_USE;
+/* The one exception to "outputs are untouched": *out_record may be written without TS_STEP_RECORD.
+ */
 TS_EXPORT enum ts_step ts_cursor_next(struct ts_cursor *cursor, struct ts_record *out_record,
                                       struct ts_gap *out_gap);
 
@@ -328,6 +333,36 @@ TS_EXPORT enum ts_err ts_cursor_find_time(struct ts_cursor *cursor, int64_t time
 /* True if data contains text; empty text is in everything. fold: without regard to case. */
 TS_EXPORT bool ts_filter_matches(const void *data, size_t bytes, const char *text,
                                  size_t text_bytes, bool fold);
+
+/* ---- shortcuts: each is a few of the calls above ---- */
+
+/* The store's directory: <data_dir>/<name>, as they were given. */
+TS_EXPORT const char *ts_view_path(const struct ts_view *view);
+
+/* The record with exactly this time, its bytes copied to memory[0..capacity); out_record->data is
+ * memory. As ts_cursor_find_time(), and TS_E_LIMIT if it does not fit: then, unlike other outputs,
+ * *out_record is set but for its data (NULL), so that the caller knows how much to bring. Who wants
+ * many keeps a cursor, which this opens each time. */
+TS_EXPORT enum ts_err ts_view_get(struct ts_view *view, int64_t time_ns, void *memory,
+                                  size_t capacity, struct ts_record *out_record) TS_MUST_USE;
+
+/* The same, and TS_E_JSON if the record is not JSON. */
+TS_EXPORT enum ts_err ts_view_get_json(struct ts_view *view, int64_t time_ns, char *text,
+                                       size_t capacity, struct ts_record *out_record) TS_MUST_USE;
+
+/* Appends a JSON text, without the blanks around it. TS_E_JSON if it is none, and nothing was
+ * touched; else as ts_store_append(), which does not look at what it is given. */
+TS_EXPORT enum ts_err ts_store_append_json(struct ts_store *store, int64_t time_ns,
+                                           const char *text, size_t bytes,
+                                           struct ts_appended *out) TS_MUST_USE;
+
+/* True if it is one value as RFC 8259 has it, in UTF-8, at most 64 deep; blanks may surround it.
+ * If not, ts_error_text() says what is wrong. */
+TS_EXPORT bool ts_json_is_valid(const char *text, size_t bytes);
+
+/* Removes a store that nobody writes; that there is none is no error. As ts_store_open() and
+ * ts_store_drop(): what is too damaged to be opened stays. */
+TS_EXPORT enum ts_err ts_store_remove(const char *data_dir, const char *name) TS_MUST_USE;
 
 TS_EXPORT const char *ts_version(void);
 

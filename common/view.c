@@ -93,13 +93,18 @@ check_words(const struct ts_view *view)
     if (words.generation == TS_GENERATION_DROPPED)
         return TS_FAIL_PLAIN(TS_E_NOT_FOUND);
     for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
-        if (!ts_slot_is_consistent(ts_view_slot(view, i), view->geometry.open_bytes,
-                                   ts_seed(view->store_id, words.generation)) &&
+        const struct ts_slot *slot = ts_view_slot(view, i);
+        const uint32_t open_bytes = view->geometry.open_bytes;
+
+        /* A reset opens a block of the next generation before it tells of it. */
+        if (!ts_slot_is_consistent(slot, open_bytes, ts_seed(view->store_id, words.generation)) &&
+            !ts_slot_is_consistent(slot, open_bytes,
+                                   ts_seed(view->store_id, words.generation + 1)) &&
             words.generation == ts_meta_generation(meta))
             return TS_FAIL(TS_E_CORRUPT,
                            TS_HEAD_FILE ": damaged at offset %zu: header of an open block; opening "
                                         "the store for writing mends it",
-                           sizeof(struct ts_head) + (size_t)i * view->geometry.open_bytes);
+                           sizeof(struct ts_head) + (size_t)i * open_bytes);
     }
     return TS_OK;
 }
@@ -164,13 +169,21 @@ ts_view_close(struct ts_view *view)
 }
 
 bool
-ts_view_is_stale(const struct ts_view *view)
+ts_view_is_gone(const struct ts_view *view)
 {
     struct ts_words words;
-    struct stat st;
 
     /* A word that was damaged meanwhile: opening again will say so. */
-    if (ts_meta_words(ts_view_meta(view), &words) != 0 || words.generation == TS_GENERATION_DROPPED)
+    return ts_meta_words(ts_view_meta(view), &words) != 0 ||
+           words.generation == TS_GENERATION_DROPPED;
+}
+
+bool
+ts_view_is_stale(const struct ts_view *view)
+{
+    struct stat st;
+
+    if (ts_view_is_gone(view))
         return true;
     return stat(view->dir, &st) != 0 || st.st_ino != view->dir_ino || st.st_dev != view->dir_dev;
 }
