@@ -266,7 +266,7 @@ run_variant(const char *dir, uint8_t *peer_base, const struct variant *variant, 
 {
     const double seconds = (double)env_number("BENCH_MS", 500) / 1000;
     struct ts_store *store = open_warm(dir, variant, number);
-    double rate[ROUNDS], ratio[ROUNDS];
+    struct rounds rounds = {0};
     int64_t time_ns = variant->is_clocked ? 0 : 1;
     struct cost warming = {0}, cost = {0};
 
@@ -278,15 +278,12 @@ run_variant(const char *dir, uint8_t *peer_base, const struct variant *variant, 
                                 ? run_peer(peer_base, ring_chunk, mixed_lines, seconds) / 1e6
                                 : run_peer(peer_base, copy_chunk, equal_lines, seconds) / 1e6;
 
-        rate[i] = run_store(store, variant, &time_ns, seconds, &cost) / 1e6;
-        ratio[i] = rate[i] / peer;
+        rounds_add(&rounds, run_store(store, variant, &time_ns, seconds, &cost) / 1e6, peer);
     }
     if (ts_store_close(store) != TS_OK)
         die("close: %s", ts_error_text());
-    ROW(.what = variant->what, .value = median_of(rate, ROUNDS), .unit = "M/s",
-        .peer = variant->is_mixed ? "bare ring" : "memcpy",
-        .peer_value = median_of(rate, ROUNDS) / median_of(ratio, ROUNDS),
-        .target = variant->target);
+    ROUNDS_ROW(&rounds, .what = variant->what, .unit = "M/s",
+               .peer = variant->is_mixed ? "bare ring" : "memcpy", .target = variant->target);
     print_note("processor time per record: %.1f ns to append, %.1f ns to seal and sync",
                cost.append_ns / cost.n, (cost.all_ns - cost.append_ns) / cost.n);
 }
@@ -295,16 +292,14 @@ static void
 run_sum(uint8_t *base)
 {
     const double seconds = (double)env_number("BENCH_MS", 500) / 1000;
-    double rate[ROUNDS], ratio[ROUNDS];
+    struct rounds rounds = {0};
 
     for (int i = 0; i < ROUNDS; i++) {
         const double peer = run_peer(base, copy_chunk, equal_lines, seconds) / 1e6;
 
-        rate[i] = run_peer(base, copy_and_sum_chunk, equal_lines, seconds) / 1e6;
-        ratio[i] = rate[i] / peer;
+        rounds_add(&rounds, run_peer(base, copy_and_sum_chunk, equal_lines, seconds) / 1e6, peer);
     }
-    ROW(.what = "no store: copy and checksum", .value = median_of(rate, ROUNDS), .unit = "M/s",
-        .peer = "memcpy", .peer_value = median_of(rate, ROUNDS) / median_of(ratio, ROUNDS));
+    ROUNDS_ROW(&rounds, .what = "no store: copy and checksum", .unit = "M/s", .peer = "memcpy");
 }
 
 int

@@ -281,13 +281,11 @@ static const struct question questions[] = {
 };
 
 static void
-tell(const struct question *question, double *rate, double *ratio, struct samples latencies[2],
+tell(const struct question *question, struct rounds *rounds, struct samples latencies[2],
      const struct cost costs[2])
 {
-    const double middle = median_of(rate, ROUNDS);
-
-    ROW(.what = question->what, .value = middle, .unit = "k/s", .peer = "epoll echo",
-        .peer_value = middle / median_of(ratio, ROUNDS), .target = question->target);
+    ROUNDS_ROW(rounds, .what = question->what, .unit = "k/s", .peer = "epoll echo",
+               .target = question->target);
     print_note("processor time per line: ingestd %.0f ns, echo %.0f ns", ns_per_line(&costs[0]),
                ns_per_line(&costs[1]));
     if (question->window == 1)
@@ -302,7 +300,7 @@ static void
 answer(const struct question *question, char keys[][STORE_KEY_BYTES])
 {
     const double seconds = (double)env_number("BENCH_MS", 500) / 1000;
-    double rate[ROUNDS], ratio[ROUNDS];
+    struct rounds rounds = {0};
     struct samples latencies[2];
     struct cost costs[2] = {{0}};
     struct target ours = {.store = ts_codec_name(question->codec), .key = keys[question->codec]};
@@ -322,13 +320,13 @@ answer(const struct question *question, char keys[][STORE_KEY_BYTES])
     for (int i = 0; i < ROUNDS; i++) {
         const double bare = run_against(&theirs, question, seconds, &latencies[1], &costs[1]) / 1e3;
 
-        rate[i] = run_against(&ours, question, seconds, &latencies[0], &costs[0]) / 1e3;
-        ratio[i] = rate[i] / bare;
+        rounds_add(&rounds, run_against(&ours, question, seconds, &latencies[0], &costs[0]) / 1e3,
+                   bare);
     }
     unpin();
     stop_daemon(&site.ingestd);
     stop_echo(theirs.pid);
-    tell(question, rate, ratio, latencies, costs);
+    tell(question, &rounds, latencies, costs);
     samples_done(&latencies[0]);
     samples_done(&latencies[1]);
 }

@@ -303,21 +303,45 @@ print_row(const struct row *row)
 {
     const double ratio = row->peer != NULL ? row->value / row->peer_value : row->value;
     const bool is_met = row->lower_is_better ? ratio <= row->target : ratio >= row->target;
-    char value[32], peer[80] = "", peer_value[32], against[32] = "", target[32] = "";
+    char value[32], peer[80], peer_value[32], against[32] = "", spread[32] = "", target[32] = "";
 
     print_value(value, sizeof value, row->value, row->unit);
     if (row->peer != NULL) {
         print_value(peer_value, sizeof peer_value, row->peer_value, row->unit);
         snprintf(peer, sizeof peer, "%s %s", row->peer, peer_value);
         snprintf(against, sizeof against, "%.2f", ratio);
+    } else {
+        snprintf(peer, sizeof peer, "%s", row->target != 0 ? "(a fixed limit)" : "(nothing)");
     }
+    if (row->high != 0)
+        snprintf(spread, sizeof spread, "%.2f..%.2f", row->low, row->high);
     if (row->target != 0)
         snprintf(target, sizeof target, "%s %g", row->lower_is_better ? "<=" : ">=", row->target);
-    printf("%-46s %16s  %-38s %6s  %-8s %s\n", row->what, value, peer, against, target,
+    printf("%-46s %16s  %-38s %6s %-12s %-8s %s\n", row->what, value, peer, against, spread, target,
            row->target == 0 ? ""
            : is_met         ? "met"
                             : "MISSED");
     fflush(stdout);
+}
+
+void
+rounds_add(struct rounds *rounds, double ours, double peers)
+{
+    if (rounds->n == MAX_ROUNDS)
+        die("more than %d rounds", MAX_ROUNDS);
+    rounds->ours[rounds->n] = ours;
+    rounds->ratio[rounds->n++] = ours / peers;
+}
+
+void
+print_rounds(struct rounds *rounds, struct row row)
+{
+    row.value = median_of(rounds->ours, rounds->n);
+    row.peer_value = row.value / median_of(rounds->ratio, rounds->n);
+    /* Sorted now: the middle half of them. */
+    row.low = rounds->ratio[rounds->n / 4];
+    row.high = rounds->ratio[rounds->n - 1 - rounds->n / 4];
+    print_row(&row);
 }
 
 void

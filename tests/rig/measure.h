@@ -69,9 +69,25 @@ struct row {
     double peer_value; /* same unit */
     double target;
     bool lower_is_better;
+    double low, high; /* of the ratios of the rounds, the middle half; 0: one round, or no peer */
 };
 void print_row(const struct row *row);
 #define ROW(...) print_row(&(struct row){__VA_ARGS__})
+
+/* What we and a peer reached in interleaved rounds: each round has its own ratio, so that what the
+ * machine does besides falls on both. */
+#define MAX_ROUNDS 32
+struct rounds {
+    double ours[MAX_ROUNDS], ratio[MAX_ROUNDS];
+    size_t n;
+};
+void rounds_add(struct rounds *rounds, double ours, double peers);
+
+/* The row of their medians; `value`, `peer_value`, `low` and `high` are set here. The peer's figure
+ * is ours by the median of the ratios. */
+void print_rounds(struct rounds *rounds, struct row row);
+#define ROUNDS_ROW(rounds, ...) print_rounds((rounds), (struct row){__VA_ARGS__})
+
 void print_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Processor time that a process has used, all its threads. */
