@@ -2,6 +2,7 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "common/keys.h"
+#include "common/limits.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,6 +16,7 @@ struct create_args {
     struct cli_common common;
     struct cli_number blocks, data_size, index_size;
     const char *type, *codec, *sync;
+    struct ts_limits limits;
 };
 
 #define SIZE_ROW(option, field, text)                                                              \
@@ -35,6 +37,10 @@ static const struct cli_option options[] = {
     TEXT_ROW("type", type, "TYPE", "json (default), text, binary, schema"),
     TEXT_ROW("codec", codec, "CODEC", "zstd (default), none"),
     TEXT_ROW("sync", sync, "MODE", "each, none, interval:<ms> (default interval:1000)"),
+    TEXT_ROW("max-age", limits.max_age, "AGE", "hide records older than this: 30d, 12h (none)"),
+    TEXT_ROW("max-future", limits.max_future, "TIME",
+             "how far ahead of the clock a timestamp may be: 1d (default), none"),
+    TEXT_ROW("on-future", limits.on_future, "WHAT", "refuse (default) what is further, or clamp"),
 };
 
 /* Command line over configuration over what the library has. */
@@ -55,6 +61,8 @@ read_options(const struct create_args *args, const struct ts_config *config, str
         err = ts_codec_parse(args->codec, &out->codec);
     if (err == TS_OK && args->sync != NULL)
         err = ts_sync_parse(args->sync, &out->sync_ms);
+    if (err == TS_OK)
+        err = ts_limits_parse(&args->limits, out);
     return err;
 }
 
@@ -131,6 +139,7 @@ show(const struct create_args *args, const struct ts_options *store, const char 
         cli_json_number(out, ",", "index_block_size", store->index_block_bytes);
         cli_json_text(out, ",", "codec", ts_codec_name(store->codec));
         cli_json_text(out, ",", "sync", sync);
+        ts_limits_json(store, out);
         cli_json_text(out, ",", "key_id", id);
         cli_json_text(out, ",", "api_key", key);
         ts_text_puts(out, "}\n");

@@ -34,7 +34,7 @@ add_store(const char *data_dir, const char *name, bool as_json, struct ts_text *
         cli_time_text(stats.newest_time_ns, newest);
     if (as_json) {
         cli_json_text(out, ",", "data_type", type);
-        cli_json_number(out, ",", "records", (int64_t)stats.n_records);
+        cli_json_number(out, ",", "record_count", (int64_t)stats.n_records);
         cli_json_number(out, ",", "file_bytes", (int64_t)stats.file_bytes);
         if (stats.has_records)
             cli_json_number(out, ",", "newest_timestamp", stats.newest_time_ns);

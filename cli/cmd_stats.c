@@ -2,6 +2,7 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "cli/when.h"
+#include "common/limits.h"
 
 #include <inttypes.h>
 
@@ -40,6 +41,7 @@ stats_json(const struct ts_view *view, const struct ts_stats *stats, struct ts_t
     cli_json_text(out, ",", "codec", ts_codec_name(options->codec));
     cli_json_text(out, ",", "order", ts_order_name(options->order));
     cli_json_text(out, ",", "sync", sync);
+    ts_limits_json(options, out);
     add_json_u64(out, "generation", stats->state.generation);
     add_json_u64(out, "record_count", stats->n_records);
     add_json_u64(out, "oldest_record", stats->state.oldest_no);

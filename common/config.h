@@ -21,7 +21,7 @@
  *   server.ingest_port        -                        21081         0: any free one
  *   server.http               -                        -             HOST:PORT, sets both
  *   server.ingest_http        TSSTORE_INGEST_HTTP      -             HOST:PORT, or "off"
- *   server.mode               TSSTORE_MODE             release       or debug
+ *   server.mode               TSSTORE_MODE             release       or debug: routes are logged
  *   server.socket_path        TSSTORE_SOCKET_PATH      /var/run/tsstore/tsstore.sock  "": none
  *   server.run_dir            TSSTORE_RUN_DIR          directory of socket_path
  *   server.admin_key          TSSTORE_ADMIN_KEY        -             secret; not by flag

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* A store is made under this name and renamed when it is whole; starts with a dot, so that it is
@@ -21,7 +22,7 @@
 #define FILL_BYTES (256u * 1024)
 
 /* Writes `bytes` zeros, so that no later write or sync meets a file system that has to allocate.
- * posix_fallocate first: it fails at once when there is no room. */
+ * posix_fallocate first: it fails before time was spent when there is no room after all. */
 static enum ts_err
 fill_with_zeros(int fd, const char *name, uint64_t bytes)
 {
@@ -131,6 +132,23 @@ open_data_dir(const char *data_dir, int *out_fd)
     return TS_OK;
 }
 
+/* Asked before the first byte is reserved: a file system may hand out all it has before it says
+ * that this is not enough, and until then nobody else on it could write. */
+static enum ts_err
+check_room(int data_fd, const struct ts_geometry *geometry)
+{
+    const uint64_t wanted = geometry->ring_bytes + geometry->index_bytes + geometry->head_bytes;
+    struct statvfs disk;
+
+    if (fstatvfs(data_fd, &disk) != 0)
+        return TS_FAIL_ERRNO(TS_E_IO, "look for room on the disk");
+    /* No blocks at all: one that does not count. */
+    if (disk.f_blocks == 0 || disk.f_frsize == 0 || wanted / disk.f_frsize < disk.f_bavail)
+        return TS_OK;
+    return TS_FAIL(TS_E_FULL, "No space left on device: the store takes %ju bytes, %ju are free",
+                   (uintmax_t)wanted, (uintmax_t)disk.f_bavail * disk.f_frsize);
+}
+
 /* Makes the store in dir_name and moves it to its name. */
 static enum ts_err
 make_and_rename(int data_fd, const char *dir_name, const char *name,
@@ -169,11 +187,11 @@ ts_store_create(const char *data_dir, const char *name, const struct ts_options 
     if (err != TS_OK)
         return err;
     snprintf(dir_name, sizeof dir_name, UNFINISHED_PREFIX "%s.%ld", name, (long)gettid());
-    if (faccessat(data_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-        err = TS_FAIL_PLAIN(TS_E_EXISTS);
-    } else if (mkdirat(data_fd, dir_name, 0755) != 0) {
+    err = faccessat(data_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? TS_FAIL_PLAIN(TS_E_EXISTS)
+                                                                   : check_room(data_fd, &geometry);
+    if (err == TS_OK && mkdirat(data_fd, dir_name, 0755) != 0) {
         err = TS_FAIL_ERRNO(TS_E_IO, "create %s/%s", data_dir, dir_name);
-    } else {
+    } else if (err == TS_OK) {
         err = make_and_rename(data_fd, dir_name, name, options, &geometry);
         if (err != TS_OK)
             remove_unfinished(data_fd, dir_name);

@@ -152,28 +152,12 @@ scan_special(const char *at, const char *end, struct fault *fault)
     return at;
 }
 
-/* The first byte that is not plain, or the end. Signed: bytes above ASCII are negative. */
-static inline const char *
-skip_plain(const char *at, const char *end)
-{
-    while (end - at >= TS_SWAR_BYTES) {
-        const uint64_t stop = ts_swar_json_special(ts_swar_load(at));
-
-        if (stop != 0)
-            return at + ts_swar_first(stop);
-        at += TS_SWAR_BYTES;
-    }
-    while (at < end && *at != '"' && *at != '\\' && (signed char)*at >= 0x20)
-        at++;
-    return at;
-}
-
 /* From behind the opening quote to behind the closing one. */
 static inline const char *
 scan_string(const char *at, const char *end, struct fault *fault)
 {
     for (;;) {
-        at = skip_plain(at, end);
+        at = ts_swar_skip_plain(at, end);
         if (at == end)
             return wrong_character(fault, at, "in string literal");
         if (*at == '"')

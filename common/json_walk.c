@@ -31,22 +31,6 @@ skip_digits(const char *at, const char *end)
     return at;
 }
 
-/* The first byte that does not stand for itself, or the end. Signed: beyond ASCII is negative. */
-static inline const char *
-skip_plain(const char *at, const char *end)
-{
-    while (end - at >= TS_SWAR_BYTES) {
-        const uint64_t stop = ts_swar_json_special(ts_swar_load(at));
-
-        if (stop != 0)
-            return at + ts_swar_first(stop);
-        at += TS_SWAR_BYTES;
-    }
-    while (at < end && *at != '"' && *at != '\\' && (signed char)*at >= 0x20)
-        at++;
-    return at;
-}
-
 /* Behind the quote that ends the string, whose bytes are not checked. */
 static const char *
 find_string_end(const char *at, const char *end, bool *out_has_escapes)
@@ -70,7 +54,7 @@ find_string_end(const char *at, const char *end, bool *out_has_escapes)
 static inline const char *
 take_string(const char *at, const char *end, bool *out_has_escapes)
 {
-    const char *stop = skip_plain(at + 1, end);
+    const char *stop = ts_swar_skip_plain(at + 1, end);
 
     *out_has_escapes = false;
     if (stop < end && *stop == '"')

@@ -314,6 +314,8 @@ struct ts_keyring {
     char trouble[TS_ERROR_TEXT_BYTES];
     struct ts_key_hash *hashes; /* owned */
     size_t n_hashes;
+    bool has_kind[TS_KEY_N_HASH_KINDS]; /* whether any of them is of that kind */
+    uint64_t n_readings;
 };
 
 /* Writers go first: by default a steady stream of checks would keep a thread that saw a change
@@ -375,8 +377,11 @@ take_hashes(struct ts_keyring *ring, json_t *root)
 
     if (hashes == NULL)
         return TS_FAIL_PLAIN(TS_E_NOMEM);
-    for (size_t i = 0; i < n; i++)
+    memset(ring->has_kind, 0, sizeof ring->has_kind);
+    for (size_t i = 0; i < n; i++) {
         ts_keyfile_entry(json_array_get(ts_keyfile_keys(root), i), &info, &hashes[i]);
+        ring->has_kind[hashes[i].kind] = true;
+    }
     free(ring->hashes);
     ring->hashes = hashes;
     ring->n_hashes = n;
@@ -385,22 +390,27 @@ take_hashes(struct ts_keyring *ring, json_t *root)
 
 /* Reads the file again. What was remembered is forgotten first: if it can't be read, nobody gets
  * in. A damaged file is remembered as such; any other failure is tried again by the next check.
+ * That there is no such store is no trouble.
  * The caller holds the lock for writing. */
 static void
 reload(struct ts_keyring *ring)
 {
     json_t *root = NULL;
+    bool is_missing;
     int dir_fd = -1;
 
+    ring->n_readings++;
     ring->n_hashes = 0;
     ring->err = ts_smallfile_open_dir(ring->dir, &dir_fd);
+    is_missing = ring->err == TS_E_NOT_FOUND;
     if (ring->err == TS_OK)
         ring->err = ts_keyfile_read(dir_fd, &root, &ring->watch);
     if (ring->err == TS_OK)
         ring->err = take_hashes(ring, root);
     if (ring->err != TS_OK && ring->err != TS_E_CORRUPT)
         ts_smallfile_watch_done(&ring->watch);
-    snprintf(ring->trouble, sizeof ring->trouble, "%s", ring->err == TS_OK ? "" : ts_error_text());
+    snprintf(ring->trouble, sizeof ring->trouble, "%s",
+             ring->err == TS_OK || is_missing ? "" : ts_error_text());
     json_decref(root);
     if (dir_fd >= 0)
         close(dir_fd);
@@ -419,8 +429,10 @@ decide(const struct ts_keyring *ring, const char *key, size_t key_bytes, unsigne
         return TS_FAIL_PLAIN(TS_E_KEY_STORE);
     if (key_bytes != TS_KEY_BYTES)
         return TS_FAIL_PLAIN(TS_E_KEY_INVALID);
+    /* Most stores have no imported keys: what theirs would hash to is of no interest. */
     for (int kind = 0; kind < TS_KEY_N_HASH_KINDS; kind++)
-        ts_key_hash((enum ts_key_hash_kind)kind, key, digests[kind]);
+        if (ring->has_kind[kind])
+            ts_key_hash((enum ts_key_hash_kind)kind, key, digests[kind]);
     for (size_t i = 0; i < ring->n_hashes; i++) {
         const struct ts_key_hash *hash = &ring->hashes[i];
         const bool is_same =
@@ -437,16 +449,10 @@ decide(const struct ts_keyring *ring, const char *key, size_t key_bytes, unsigne
     return TS_OK;
 }
 
-enum ts_err
-ts_keyring_check(struct ts_keyring *ring, const char *key, size_t key_bytes, unsigned scope)
+/* Takes the lock and sees to it that the hashes are those of the file. */
+static void
+lock_current(struct ts_keyring *ring)
 {
-    enum ts_err err;
-
-    if (key == NULL || key_bytes == 0)
-        return TS_FAIL_PLAIN(TS_E_KEY_MISSING);
-    if (!ts_key_has_shape(key, key_bytes))
-        return TS_FAIL_PLAIN(TS_E_KEY_FORMAT);
-
     pthread_rwlock_rdlock(&ring->lock);
     if (!ts_smallfile_is_current(&ring->watch, ring->path)) {
         pthread_rwlock_unlock(&ring->lock);
@@ -455,6 +461,49 @@ ts_keyring_check(struct ts_keyring *ring, const char *key, size_t key_bytes, uns
         if (!ts_smallfile_is_current(&ring->watch, ring->path))
             reload(ring);
     }
+}
+
+uint64_t
+ts_keyring_refresh(struct ts_keyring *ring)
+{
+    uint64_t n_readings;
+
+    lock_current(ring);
+    n_readings = ring->n_readings;
+    pthread_rwlock_unlock(&ring->lock);
+    return n_readings;
+}
+
+static enum ts_err
+check_shape(const char *key, size_t key_bytes)
+{
+    if (key == NULL || key_bytes == 0)
+        return TS_FAIL_PLAIN(TS_E_KEY_MISSING);
+    return ts_key_has_shape(key, key_bytes) ? TS_OK : TS_FAIL_PLAIN(TS_E_KEY_FORMAT);
+}
+
+enum ts_err
+ts_keyring_check_refreshed(struct ts_keyring *ring, const char *key, size_t key_bytes,
+                           unsigned scope)
+{
+    enum ts_err err = check_shape(key, key_bytes);
+
+    if (err != TS_OK)
+        return err;
+    pthread_rwlock_rdlock(&ring->lock);
+    err = decide(ring, key, key_bytes, scope);
+    pthread_rwlock_unlock(&ring->lock);
+    return err;
+}
+
+enum ts_err
+ts_keyring_check(struct ts_keyring *ring, const char *key, size_t key_bytes, unsigned scope)
+{
+    enum ts_err err = check_shape(key, key_bytes);
+
+    if (err != TS_OK)
+        return err;
+    lock_current(ring);
     err = decide(ring, key, key_bytes, scope);
     pthread_rwlock_unlock(&ring->lock);
     return err;

@@ -97,7 +97,17 @@ void ts_keyring_close(struct ts_keyring *ring);
 enum ts_err ts_keyring_check(struct ts_keyring *ring, const char *key, size_t key_bytes,
                              unsigned scope) TS_MUST_USE;
 
-/* Why the last reading of the file failed, for the log; "" if it did not. */
+/* Reads the file again if it changed, with one stat(); the number of the last reading. While that
+ * stays the same the store's directory is the same, too: the file that was read is held open, so
+ * that no other can be taken for it. */
+uint64_t ts_keyring_refresh(struct ts_keyring *ring);
+
+/* As ts_keyring_check(), right after a ts_keyring_refresh(): the file is not looked at again. */
+enum ts_err ts_keyring_check_refreshed(struct ts_keyring *ring, const char *key, size_t key_bytes,
+                                       unsigned scope) TS_MUST_USE;
+
+/* Why the last reading of the file failed, for the log; "" if it did not, or if there is no such
+ * directory. */
 void ts_keyring_trouble(struct ts_keyring *ring, char *out_text, size_t out_bytes);
 
 /* Compares admin keys in constant time (the length is not hidden). Nothing given:

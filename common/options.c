@@ -132,15 +132,25 @@ ts_sync_name(uint32_t sync_ms, char *out_text, size_t out_bytes)
         snprintf(out_text, out_bytes, "interval:%u", sync_ms);
 }
 
+/* Not isalnum(): it asks the locale. */
+static bool
+is_name_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+}
+
 bool
 ts_name_is_valid(const char *name)
 {
-    size_t bytes = strlen(name);
+    size_t bytes = 0;
 
-    if (bytes == 0 || bytes > TS_MAX_NAME_BYTES || name[0] == '.' || name[0] == '-')
+    if (name[0] == '.' || name[0] == '-')
         return false;
-    return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
-           bytes;
+    while (is_name_byte(name[bytes]))
+        if (++bytes > TS_MAX_NAME_BYTES)
+            return false;
+    return bytes > 0 && name[bytes] == '\0';
 }
 
 static bool

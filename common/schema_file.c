@@ -132,6 +132,18 @@ entry_of(const struct ts_schema *schema)
                      fields);
 }
 
+static enum ts_err
+set_strict(json_t *root, enum ts_schema_wish wish)
+{
+    const bool is_strict = json_is_true(json_object_get(root, TS_SCHEMA_STRICT));
+
+    if (wish == TS_SCHEMA_AS_IS || is_strict == (wish == TS_SCHEMA_STRICTLY))
+        return TS_OK;
+    if (json_object_set_new(root, TS_SCHEMA_STRICT, json_boolean(!is_strict)) != 0)
+        return TS_FAIL_PLAIN(TS_E_NOMEM);
+    return TS_OK;
+}
+
 /* Puts the version where the others are, and makes it the current one. */
 static enum ts_err
 add_version(json_t *root, const struct ts_schema *schema)
@@ -170,7 +182,8 @@ write_file(int dir_fd, const json_t *root)
 
 /* What the file says, and what it would say. */
 static enum ts_err
-put_below(int dir_fd, const char *request, size_t bytes, struct ts_schema **out_schema)
+put_below(int dir_fd, const char *request, size_t bytes, enum ts_schema_wish wish,
+          struct ts_schema **out_schema)
 {
     struct ts_schema *old = NULL, *schema = NULL;
     json_t *root = NULL;
@@ -188,6 +201,8 @@ put_below(int dir_fd, const char *request, size_t bytes, struct ts_schema **out_
     if (err == TS_OK)
         err = add_version(root, schema);
     if (err == TS_OK)
+        err = set_strict(root, wish);
+    if (err == TS_OK)
         err = write_file(dir_fd, root);
     if (err == TS_OK)
         *out_schema = schema;
@@ -199,7 +214,7 @@ put_below(int dir_fd, const char *request, size_t bytes, struct ts_schema **out_
 }
 
 enum ts_err
-ts_schema_put(const char *store_dir, const char *request, size_t bytes,
+ts_schema_put(const char *store_dir, const char *request, size_t bytes, enum ts_schema_wish wish,
               struct ts_schema **out_schema)
 {
     int dir_fd = -1;
@@ -210,7 +225,7 @@ ts_schema_put(const char *store_dir, const char *request, size_t bytes,
         return err;
     err = ts_smallfile_lock(dir_fd, LOCK_WAIT_MS);
     if (err == TS_OK)
-        err = put_below(dir_fd, request, bytes, out_schema);
+        err = put_below(dir_fd, request, bytes, wish, out_schema);
     close(dir_fd);
     return err;
 }

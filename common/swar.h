@@ -65,4 +65,21 @@ ts_swar_first(uint64_t mask)
     return (unsigned)__builtin_ctzll(mask) / 8;
 }
 
+/* The first byte of a JSON string that does not stand for itself, or the end. Signed: bytes beyond
+ * ASCII are negative. */
+static inline const char *
+ts_swar_skip_plain(const char *at, const char *end)
+{
+    while (end - at >= TS_SWAR_BYTES) {
+        const uint64_t stop = ts_swar_json_special(ts_swar_load(at));
+
+        if (stop != 0)
+            return at + ts_swar_first(stop);
+        at += TS_SWAR_BYTES;
+    }
+    while (at < end && *at != '"' && *at != '\\' && (signed char)*at >= 0x20)
+        at++;
+    return at;
+}
+
 #endif

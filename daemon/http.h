@@ -80,7 +80,7 @@ enum ts_err http_server_start(const struct http_options *options,
 /* The port it really listens on. */
 uint16_t http_server_port(const struct http_server *server);
 
-/* Connections now open. */
+/* Connections now open, without those that did not send a request yet. */
 unsigned http_server_connections(const struct http_server *server);
 
 /* New connections get this certificate; those there are keep theirs. TS_E_CONFIG, and nothing
@@ -166,7 +166,8 @@ void http_send(struct http_request *req, int status, const char *content_type);
 bool http_accept_socket(struct http_request *req, void *arg);
 
 /* Sends ready-made frames (see http_frame_head()) in one send(). Blocks while the client does not
- * read, request_timeout_ms at most. False: the connection is dead, close it. */
+ * read, request_timeout_ms at most. False: the connection is dead, or a close was sent; close it.
+ */
 bool http_socket_write(struct http_socket *socket, const void *frames, size_t bytes);
 
 /* Ends the connection: `closed` follows within some two seconds. code 0: without a close frame, for

@@ -14,12 +14,13 @@
 #define MAX_CONTENT_TYPE_BYTES 256
 #define WRITE_BYTES ((size_t)16 << 20) /* at most, in one call of civetweb, which counts in int */
 
-static const char cors_rest[] =
-    "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"
-    "Access-Control-Allow-Headers: Origin, Content-Type, Accept, X-API-Key, Authorization, "
-    "X-Admin-Key, Idempotency-Key, X-Request-Id\r\n"
-    "Access-Control-Allow-Credentials: true\r\n"
-    "Access-Control-Max-Age: 86400\r\n";
+#define CORS_REST                                                                                  \
+    "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, OPTIONS\r\n"                            \
+    "Access-Control-Allow-Headers: Origin, Content-Type, Accept, X-API-Key, Authorization, "       \
+    "X-Admin-Key, Idempotency-Key, X-Request-Id\r\n"                                               \
+    "Access-Control-Expose-Headers: X-Request-Id, Retry-After\r\n"                                 \
+    "Access-Control-Allow-Credentials: true\r\n"                                                   \
+    "Access-Control-Max-Age: 86400\r\n"
 
 /* A head that is being written. Its parts are bounded, so HTTP_HEAD_ROOM always suffices. */
 struct head {
@@ -41,6 +42,9 @@ head_puts(struct head *head, const char *text)
 {
     head_add(head, text, strlen(text));
 }
+
+/* For a literal: its length is known when it is compiled. */
+#define HEAD_ADD(head, literal) head_add((head), (literal), sizeof(literal) - 1)
 
 static void
 head_number(struct head *head, uint64_t number)
@@ -118,13 +122,12 @@ add_cors(struct http_request *req, struct head *head)
 
     if (origin == NULL || origin[0] == '\0' || strlen(origin) > MAX_ORIGIN_BYTES ||
         has_control_byte(origin)) {
-        head_puts(head, "Access-Control-Allow-Origin: *\r\n");
+        HEAD_ADD(head, "Access-Control-Allow-Origin: *\r\n" CORS_REST);
     } else {
-        head_puts(head, "Access-Control-Allow-Origin: ");
+        HEAD_ADD(head, "Access-Control-Allow-Origin: ");
         head_puts(head, origin);
-        head_puts(head, "\r\nVary: Origin\r\n");
+        HEAD_ADD(head, "\r\nVary: Origin\r\n" CORS_REST);
     }
-    head_add(head, cors_rest, sizeof cors_rest - 1);
 }
 
 static void
@@ -147,9 +150,9 @@ static void
 add_connection(struct http_request *req, struct head *head)
 {
     if (req->closes)
-        head_puts(head, "Connection: close\r\n");
+        HEAD_ADD(head, "Connection: close\r\n");
     else if (req->is_old)
-        head_puts(head, "Connection: keep-alive\r\n");
+        HEAD_ADD(head, "Connection: keep-alive\r\n");
 }
 
 enum body_length { BODY_NONE, BODY_KNOWN, BODY_CHUNKED, BODY_UNTIL_CLOSE };
@@ -161,32 +164,32 @@ compose_head(struct http_request *req, int status, const char *content_type,
     head->bytes = 0;
     req->status = status;
     decide_keep_alive(req);
-    head_puts(head, "HTTP/1.1 ");
+    HEAD_ADD(head, "HTTP/1.1 ");
     head_number(head, (uint64_t)status);
-    head_puts(head, " ");
+    HEAD_ADD(head, " ");
     head_puts(head, http_status_text(status));
-    head_puts(head, "\r\n");
+    HEAD_ADD(head, "\r\n");
     if (content_type != NULL && strlen(content_type) <= MAX_CONTENT_TYPE_BYTES &&
         !has_control_byte(content_type)) {
-        head_puts(head, "Content-Type: ");
+        HEAD_ADD(head, "Content-Type: ");
         head_puts(head, content_type);
-        head_puts(head, "\r\n");
+        HEAD_ADD(head, "\r\n");
     }
     if (length == BODY_KNOWN) {
-        head_puts(head, "Content-Length: ");
+        HEAD_ADD(head, "Content-Length: ");
         head_number(head, bytes);
-        head_puts(head, "\r\n");
+        HEAD_ADD(head, "\r\n");
     } else if (length == BODY_CHUNKED) {
-        head_puts(head, "Transfer-Encoding: chunked\r\n");
+        HEAD_ADD(head, "Transfer-Encoding: chunked\r\n");
     }
     add_date(req, head);
     add_cors(req, head);
     add_connection(req, head);
-    head_puts(head, "X-Request-Id: ");
+    HEAD_ADD(head, "X-Request-Id: ");
     head_puts(head, req->id);
-    head_puts(head, "\r\n");
+    HEAD_ADD(head, "\r\n");
     head_add(head, req->added, req->added_bytes);
-    head_puts(head, "\r\n");
+    HEAD_ADD(head, "\r\n");
 }
 
 struct ts_text *

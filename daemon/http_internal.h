@@ -14,6 +14,7 @@
 #include "daemon/http_metrics.h"
 #include "daemon/http_path.h"
 #include "daemon/peer_limit.h"
+#include "daemon/silent.h"
 #include "daemon/tls.h"
 
 #include <civetweb.h>
@@ -90,6 +91,7 @@ struct http_server {
     struct http_metrics metrics;
     struct tls *tls; /* owned; NULL: plain HTTP */
     struct peer_limit key_failures;
+    struct silent *silent; /* owned */
 };
 
 /* Sends all of it or marks the request dead; a short count means that the peer is gone. */

@@ -33,8 +33,8 @@ struct stop {
     atomic_bool is_done;
 };
 
-/* User data of a connection: NULL before it is counted, one of these while it is, or the socket
- * that it became. */
+/* User data of a connection: NULL while no request of it was read, then it is counted, and this is
+ * one of these, or the socket that it became. */
 static char within_limit, beyond_limit;
 
 /* What a large answer or body left behind is given back. */
@@ -180,6 +180,23 @@ note_request(struct http_request *req, int64_t took_ns)
                (size_t)sample.answer_bytes, (double)took_ns / 1e6, req->id);
 }
 
+/* The first request of a connection. It may take its time from now on, and is counted: those that
+ * never say anything must not use up what others may have. */
+static void
+hear(struct mg_connection *conn)
+{
+    struct http_server *server = mg_get_user_context_data(conn);
+    const struct mg_request_info *info = mg_get_request_info(conn);
+    const unsigned before =
+        atomic_fetch_add_explicit(&server->n_connections, 1, memory_order_relaxed);
+    const bool is_within = before < server->options.max_connections;
+
+    silent_spoke(server->silent, info->remote_addr, (uint16_t)info->remote_port);
+    if (!is_within)
+        atomic_fetch_add_explicit(&server->metrics.n_refused, 1, memory_order_relaxed);
+    mg_set_user_connection_data(conn, is_within ? &within_limit : &beyond_limit);
+}
+
 /* civetweb: a request's head was read. 0 lets it go on with an upgrade; a status ends it. It never
  * gets to see a 401, after which it would not keep the connection. */
 static int
@@ -190,6 +207,8 @@ begin_request(struct mg_connection *conn)
     struct http_thread *thread;
     struct http_request *req;
 
+    if (mg_get_user_connection_data(conn) == NULL)
+        hear(conn);
     if (worker != NULL && worker->thread == NULL)
         worker->thread = new_thread();
     thread = worker != NULL ? worker->thread : NULL;
@@ -241,26 +260,22 @@ static int
 init_connection(const struct mg_connection *conn, void **data)
 {
     struct http_server *server = mg_get_user_context_data(conn);
-    const unsigned before =
-        atomic_fetch_add_explicit(&server->n_connections, 1, memory_order_relaxed);
 
+    (void)data;
     atomic_fetch_add_explicit(&server->metrics.n_connections, 1, memory_order_relaxed);
-    *data = &within_limit;
-    if (before >= server->options.max_connections) {
-        atomic_fetch_add_explicit(&server->metrics.n_refused, 1, memory_order_relaxed);
-        *data = &beyond_limit;
-    }
     return 0;
 }
 
-/* One whose TLS handshake failed was never counted. */
 static void
 close_connection(const struct mg_connection *conn)
 {
     struct http_server *server = mg_get_user_context_data(conn);
+    const struct mg_request_info *info = mg_get_request_info(conn);
 
-    if (mg_get_user_connection_data(conn) != NULL)
-        atomic_fetch_sub_explicit(&server->n_connections, 1, memory_order_relaxed);
+    if (mg_get_user_connection_data(conn) == NULL)
+        return;
+    silent_gone(server->silent, info->remote_addr, (uint16_t)info->remote_port);
+    atomic_fetch_sub_explicit(&server->n_connections, 1, memory_order_relaxed);
 }
 
 /* Most workers of a large pool never serve a request: what one needs is made when it first does. */
@@ -417,7 +432,7 @@ start_civetweb(struct http_server *server, const char *address)
     server->port = (uint16_t)ports[0].port;
     mg_set_websocket_handler(server->context, "/", http_socket_connect, http_socket_ready,
                              http_socket_data, NULL, NULL);
-    return TS_OK;
+    return silent_watch(server->silent, server->port);
 }
 
 static bool
@@ -472,6 +487,8 @@ http_server_start(const struct http_options *options, struct http_server **out_s
         server->address.s_addr = htonl(INADDR_LOOPBACK);
     set_defaults(&server->options);
     err = init_library(server);
+    if (err == TS_OK)
+        err = silent_new(server->options.max_connections + HTTP_SPARE_THREADS, &server->silent);
     if (err == TS_OK)
         err = start_civetweb(server, text);
     if (err != TS_OK) {
@@ -555,6 +572,7 @@ http_server_stop(struct http_server *server)
         stop_civetweb(server);
     mg_exit_library();
     tls_close(server->tls);
+    silent_free(server->silent);
     http_metrics_done(&server->metrics);
     peer_limit_done(&server->key_failures);
     free(server);

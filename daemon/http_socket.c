@@ -62,6 +62,20 @@ http_socket_ready(struct mg_connection *conn, void *arg)
     socket->hooks->ready(socket, socket->arg);
 }
 
+/* Nothing goes out behind a close, whoever's it was. */
+static bool
+write_frames(struct http_socket *socket, const void *frames, size_t bytes, bool is_close)
+{
+    int sent = -1;
+
+    mg_lock_connection(socket->conn);
+    /* relaxed: it is set before this lock is taken to send the close */
+    if (is_close || !atomic_load_explicit(&socket->sent_close, memory_order_relaxed))
+        sent = mg_write(socket->conn, frames, bytes);
+    mg_unlock_connection(socket->conn);
+    return sent >= 0 && (size_t)sent == bytes;
+}
+
 /* Sends back what came: a pong with the ping's payload, or a close with its code. */
 static void
 answer_control(struct http_socket *socket, enum http_opcode opcode, const char *data, size_t bytes)
@@ -74,7 +88,7 @@ answer_control(struct http_socket *socket, enum http_opcode opcode, const char *
     head_bytes = http_frame_head(opcode, bytes, frame);
     if (bytes > 0)
         memcpy(frame + head_bytes, data, bytes);
-    http_socket_write(socket, frame, head_bytes + bytes);
+    write_frames(socket, frame, head_bytes + bytes, opcode == HTTP_FRAME_CLOSE);
 }
 
 int
@@ -108,12 +122,7 @@ http_socket_finish(struct http_socket *socket)
 bool
 http_socket_write(struct http_socket *socket, const void *frames, size_t bytes)
 {
-    int sent;
-
-    mg_lock_connection(socket->conn);
-    sent = mg_write(socket->conn, frames, bytes);
-    mg_unlock_connection(socket->conn);
-    return sent >= 0 && (size_t)sent == bytes;
+    return write_frames(socket, frames, bytes, false);
 }
 
 void
@@ -128,7 +137,7 @@ http_socket_close(struct http_socket *socket, unsigned code, const char *reason)
         frame[head_bytes] = (uint8_t)(code >> 8);
         frame[head_bytes + 1] = (uint8_t)code;
         memcpy(frame + head_bytes + 2, reason, reason_bytes);
-        http_socket_write(socket, frame, head_bytes + 2 + reason_bytes);
+        write_frames(socket, frame, head_bytes + 2 + reason_bytes, true);
     }
     /* The worker that reads from the connection leaves it at its next look. Not
      * mg_close_connection(): once that worker has left, it would close what is being closed. */

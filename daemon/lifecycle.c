@@ -2,6 +2,9 @@
  * build. */
 #include "daemon/lifecycle.h"
 
+#include "common/log.h"
+#include "daemon/monotonic.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,24 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #ifdef TS_HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
-#include <time.h>
 #include <unistd.h>
 
 #define NS_PER_MS INT64_C(1000000)
 #define MAX_WATCHDOG_US UINT64_C(86400000000)
-
-static int64_t
-now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* Sends one state to the service manager, if there is one. */
 static void
@@ -53,6 +47,18 @@ watchdog_period_ns(void)
         return (int64_t)limit_us * 1000 / 2;
 #endif
     return 0;
+}
+
+void
+lifecycle_raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        ts_log(TS_LOG_WARNING, "limit of open files: %s", strerror(errno));
 }
 
 enum ts_err
@@ -133,12 +139,12 @@ feed_watchdog(struct lifecycle *life, int64_t now, int64_t until_ns)
 enum lifecycle_event
 lifecycle_wait(struct lifecycle *life, int timeout_ms)
 {
-    const int64_t until_ns = timeout_ms < 0 ? -1 : now_ns() + timeout_ms * NS_PER_MS;
+    const int64_t until_ns = timeout_ms < 0 ? -1 : monotonic_ns() + timeout_ms * NS_PER_MS;
 
     for (;;) {
         struct pollfd fds[2] = {{.fd = life->signal_fd, .events = POLLIN},
                                 {.fd = life->stop_fd, .events = POLLIN}};
-        const int64_t now = now_ns();
+        const int64_t now = monotonic_ns();
         const int n = poll(fds, 2, feed_watchdog(life, now, until_ns));
 
         if (n > 0 && fds[1].revents != 0)
@@ -149,7 +155,7 @@ lifecycle_wait(struct lifecycle *life, int timeout_ms)
             if (event != LIFECYCLE_NOTHING)
                 return event;
         }
-        if (until_ns >= 0 && now_ns() >= until_ns)
+        if (until_ns >= 0 && monotonic_ns() >= until_ns)
             return LIFECYCLE_NOTHING;
     }
 }
@@ -173,7 +179,8 @@ lifecycle_reloading(void)
 {
     char state[80];
 
-    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(now_ns() / 1000));
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld",
+             (long long)(monotonic_ns() / 1000));
     notify(state);
 }
 

@@ -28,6 +28,10 @@ struct lifecycle {
     int64_t next_ns;     /* CLOCK_MONOTONIC of the next one */
 };
 
+/* Each store that is open has files mapped, each client a descriptor: the usual soft limit of 1024
+ * is soon reached, and raising it to the hard one is what it is there for. */
+void lifecycle_raise_descriptor_limit(void);
+
 /* Blocks SIGTERM, SIGINT and SIGHUP for this thread and all it starts, ignores SIGPIPE. */
 enum ts_err lifecycle_init(struct lifecycle *life) TS_MUST_USE;
 void lifecycle_done(struct lifecycle *life);

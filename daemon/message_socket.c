@@ -6,6 +6,7 @@
  * While the sender is at it the queue fills again: the busier the client, the larger the batch. */
 #include "daemon/message_socket.h"
 
+#include "daemon/monotonic.h"
 #include "proto/control.h"
 
 #include <jansson.h>
@@ -47,33 +48,13 @@ struct message_socket {
     bool is_leaving; /* to be ended when what came is answered */
 };
 
-static int64_t
-now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* ---- groups ---- */
-
-static void
-cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
 
 void
 message_sockets_init(struct message_sockets *group)
 {
     pthread_mutex_init(&group->lock, NULL);
-    cond_init(&group->left);
+    monotonic_cond_init(&group->left);
     LIST_INIT(&group->all);
     group->is_ending = false;
 }
@@ -89,12 +70,8 @@ void
 message_sockets_stop(struct message_sockets *group, unsigned timeout_ms)
 {
     struct message_socket *ms;
-    struct timespec until;
+    const struct timespec until = monotonic_after_ms(timeout_ms);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&group->lock);
     group->is_ending = true;
     for (ms = LIST_FIRST(&group->all); ms != NULL; ms = LIST_NEXT(ms, link)) {
@@ -224,8 +201,7 @@ enum turn { TURN_MESSAGES, TURN_PING, TURN_LEAVE, TURN_OVER };
 static enum turn
 take_messages(struct message_socket *ms, struct ts_text *out, int64_t until_ns, unsigned *out_n)
 {
-    const struct timespec until = {.tv_sec = until_ns / 1000000000,
-                                   .tv_nsec = until_ns % 1000000000};
+    const struct timespec until = monotonic_at(until_ns);
     const struct ts_text empty = *out;
     enum turn turn = TURN_PING;
 
@@ -291,7 +267,7 @@ send_answers(void *arg)
 {
     struct message_socket *const ms = arg;
     struct sending sending = {0};
-    int64_t next_ping_ns = now_ns() + PING_NS;
+    int64_t next_ping_ns = monotonic_ns() + PING_NS;
     bool is_over = false;
     unsigned code = 0;
 
@@ -300,9 +276,9 @@ send_answers(void *arg)
         trim(&sending.messages);
         trim(&sending.answers);
         trim(&sending.frames);
-        if (code == 0 && !is_over && now_ns() >= next_ping_ns) {
-            next_ping_ns = now_ns() + PING_NS;
-            code = keep_alive(ms, now_ns()) ? 0 : DEAD;
+        if (code == 0 && !is_over && monotonic_ns() >= next_ping_ns) {
+            next_ping_ns = monotonic_ns() + PING_NS;
+            code = keep_alive(ms, monotonic_ns()) ? 0 : DEAD;
         }
     }
     if (code != 0)
@@ -399,7 +375,7 @@ on_frame(struct http_socket *socket, void *arg, int opcode, bool is_final, const
     struct message_socket *const ms = arg;
 
     (void)socket;
-    atomic_store_explicit(&ms->heard_ns, now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&ms->heard_ns, monotonic_ns(), memory_order_relaxed);
     switch (opcode) {
     case 0:
     case HTTP_FRAME_TEXT:
@@ -423,7 +399,7 @@ on_ready(struct http_socket *socket, void *arg)
     pthread_attr_t attr;
 
     ms->socket = socket;
-    atomic_store_explicit(&ms->heard_ns, now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&ms->heard_ns, monotonic_ns(), memory_order_relaxed);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     join_group(ms);
@@ -470,7 +446,7 @@ message_socket_accept(struct http_request *req, const struct message_socket_opti
     }
     ms->options = *options;
     pthread_mutex_init(&ms->lock, NULL);
-    cond_init(&ms->changed);
+    monotonic_cond_init(&ms->changed);
     if (!http_accept_socket(req, ms))
         on_closed(ms);
 }

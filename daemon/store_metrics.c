@@ -8,6 +8,8 @@
 struct store_figures {
     const char *name; /* borrowed */
     struct ts_stats stats;
+    bool has_syncs;
+    struct store_syncs syncs;
 };
 
 void
@@ -27,10 +29,17 @@ store_metrics_done(struct store_metrics *metrics)
 }
 
 void
-store_metrics_add(struct store_metrics *metrics, const char *name, const struct ts_stats *stats)
+store_metrics_add(struct store_metrics *metrics, const char *name, const struct ts_stats *stats,
+                  const struct store_syncs *syncs)
 {
-    if (metrics->n < metrics->capacity)
-        metrics->stores[metrics->n++] = (struct store_figures){.name = name, .stats = *stats};
+    struct store_figures *figures;
+
+    if (metrics->n == metrics->capacity)
+        return;
+    figures = &metrics->stores[metrics->n++];
+    *figures = (struct store_figures){.name = name, .stats = *stats, .has_syncs = syncs != NULL};
+    if (syncs != NULL)
+        figures->syncs = *syncs;
 }
 
 /* The ring holds the time between oldest and newest in so much of its room; all of it holds in
@@ -151,6 +160,29 @@ static const struct {
      get_seconds_left},
 };
 
+/* Of the process that writes. */
+static void
+write_syncs(const struct store_metrics *metrics, bool failed, struct ts_text *out)
+{
+    const char *name = failed ? "tsstore_sync_failures_total" : "tsstore_syncs_total";
+    bool is_begun = false;
+
+    for (size_t i = 0; i < metrics->n; i++) {
+        const struct store_figures *store = &metrics->stores[i];
+
+        if (!store->has_syncs)
+            continue;
+        if (!is_begun)
+            metrics_begin(out, name, "counter",
+                          failed ? "Syncs to the disk that failed: the store takes no more."
+                                 : "Syncs to the disk that succeeded.");
+        is_begun = true;
+        metrics_sample(out, name, "");
+        metrics_label(out, "store", store->name);
+        metrics_number(out, (double)(failed ? store->syncs.n_failed : store->syncs.n_done));
+    }
+}
+
 void
 store_metrics_write(const struct store_metrics *metrics, struct ts_text *out)
 {
@@ -167,4 +199,6 @@ store_metrics_write(const struct store_metrics *metrics, struct ts_text *out)
             metrics_number(out, value);
         }
     }
+    write_syncs(metrics, false, out);
+    write_syncs(metrics, true, out);
 }

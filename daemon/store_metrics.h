@@ -12,6 +12,13 @@
 #include "common/text.h"
 #include "common/tsstore.h"
 
+#include <stdint.h>
+
+/* What a process that writes did with a store. */
+struct store_syncs {
+    uint64_t n_done, n_failed;
+};
+
 struct store_metrics {
     struct store_figures *stores; /* owned */
     size_t n, capacity;
@@ -20,8 +27,9 @@ struct store_metrics {
 void store_metrics_init(struct store_metrics *metrics, size_t capacity);
 void store_metrics_done(struct store_metrics *metrics);
 
+/* `syncs` NULL: this process does not sync it. */
 void store_metrics_add(struct store_metrics *metrics, const char *name,
-                       const struct ts_stats *stats);
+                       const struct ts_stats *stats, const struct store_syncs *syncs);
 void store_metrics_write(const struct store_metrics *metrics, struct ts_text *out);
 
 /* In how many seconds a record written now will be overwritten, if records keep coming as those

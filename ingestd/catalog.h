@@ -46,7 +46,7 @@ struct catalog_store {
         LIST_ENTRY(catalog_store) moved;
     } in_socket;
 
-    struct catalog_hidden *hidden; /* catalog.c's own */
+    struct catalog_hidden *hidden; /* of catalog_internal.h */
 };
 
 /* Opens all stores below data_dir, and logs those that it cannot. `durable_fd` is an eventfd that

@@ -4,11 +4,10 @@
  *            first bytes, as a process does that is killed then: connections still seem to be made,
  *            and nobody serves them. So the endpoint now and then connects to itself, and listens
  *            anew when that does not arrive.
- * Ownership  endpoint_open() fills *endpoint. The socket is borrowed. The probe is never closed:
- *            nng_close() was seen to wait for it for ever, and a stop must not.
+ * Ownership  endpoint_open() fills *endpoint. The socket is borrowed.
  * Threads    endpoint_check() from one thread; endpoint_peers() from any.
  * Errors     TS_E_IO, TS_E_SYSTEM from endpoint_open(). A check that fails is logged and tried
- * again the next time.
+ *            again the next time.
  */
 #ifndef INGESTD_ENDPOINT_H
 #define INGESTD_ENDPOINT_H
@@ -20,18 +19,17 @@
 
 struct endpoint {
     nng_socket socket; /* borrowed */
-    nng_socket probe;  /* the other side's kind; lives until the process ends */
     nng_listener listener;
-    size_t max_bytes; /* of a message; 0: nng's default */
+    int peer_protocol; /* nng's number of the other side's kind */
+    size_t max_bytes;  /* of a message; 0: nng's default */
     char url[CONTROL_URL_BYTES];
     _Atomic int n_peers;        /* connected now */
     _Atomic uint64_t n_arrived; /* ever */
 };
 
-/* Listens at <run_dir>/<name>. open_probe opens a socket that may connect to `socket`. */
-enum ts_err endpoint_open(struct endpoint *endpoint, nng_socket socket,
-                          int (*open_probe)(nng_socket *), const char *run_dir, const char *name,
-                          size_t max_bytes) TS_MUST_USE;
+/* Listens at <run_dir>/<name>. */
+enum ts_err endpoint_open(struct endpoint *endpoint, nng_socket socket, const char *run_dir,
+                          const char *name, size_t max_bytes) TS_MUST_USE;
 
 /* Connects to itself, some 0.1 ms if all is well. Listens anew if nothing arrives in half a second;
  * peers that are connected notice nothing. */

@@ -1,16 +1,23 @@
 /* executed.c - see executed.h.
  *
- * Slots are looked through one by one. What is compared is kept apart from the answers, so that a
- * look at 512 slots is one at some kilobytes in a row. */
+ * A slot is found by its key's chain; those taken stand in a list in the order in which they were,
+ * so that the oldest is at its front. */
 #include "ingestd/executed.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
+
+LIST_HEAD(chain, slot);
+TAILQ_HEAD(order, slot);
 
 struct slot {
-    uint64_t fingerprint;
+    TAILQ_ENTRY(slot) place; /* of the taken, or of the free ones */
+    LIST_ENTRY(slot) chain;  /* if it is taken */
+    struct executed_id id;
+    bool is_running;
     uint16_t http_status;
     size_t body_bytes;
     char *body; /* owned; NULL: given up */
@@ -20,14 +27,11 @@ struct slot {
 struct executed {
     unsigned n_slots, n_per_scope;
     size_t max_bytes;
-    pthread_mutex_t lock; /* guards all below */
-    uint64_t *keys;       /* owned; 0: free */
-    uint64_t *scopes;     /* owned */
-    uint64_t *serials;    /* owned; the order in which slots were taken */
-    bool *is_running;     /* owned */
-    struct slot *slots;   /* owned */
-    uint64_t next_serial;
-    size_t total_bytes; /* of all bodies */
+    pthread_mutex_t lock;       /* guards all below */
+    struct slot *slots;         /* owned */
+    struct chain *chains;       /* owned; as many as slots */
+    struct order taken, unused; /* taken: the oldest first */
+    size_t total_bytes;         /* of all bodies */
 };
 
 enum ts_err
@@ -38,29 +42,27 @@ executed_new(unsigned n_slots, unsigned n_per_scope, size_t max_bytes, struct ex
     if (executed == NULL)
         return TS_FAIL_PLAIN(TS_E_NOMEM);
     pthread_mutex_init(&executed->lock, NULL);
+    TAILQ_INIT(&executed->taken);
+    TAILQ_INIT(&executed->unused);
     executed->n_slots = n_slots;
     executed->n_per_scope = n_per_scope;
     executed->max_bytes = max_bytes;
-    executed->keys = calloc(n_slots, sizeof *executed->keys);
-    executed->scopes = calloc(n_slots, sizeof *executed->scopes);
-    executed->serials = calloc(n_slots, sizeof *executed->serials);
-    executed->is_running = calloc(n_slots, sizeof *executed->is_running);
     executed->slots = calloc(n_slots, sizeof *executed->slots);
-    if (executed->keys == NULL || executed->scopes == NULL || executed->serials == NULL ||
-        executed->is_running == NULL || executed->slots == NULL) {
+    executed->chains = calloc(n_slots, sizeof *executed->chains);
+    if (executed->slots == NULL || executed->chains == NULL) {
         executed_free(executed);
         return TS_FAIL_PLAIN(TS_E_NOMEM);
     }
+    for (unsigned i = 0; i < n_slots; i++)
+        TAILQ_INSERT_TAIL(&executed->unused, &executed->slots[i], place);
     *out = executed;
     return TS_OK;
 }
 
 /* The lock is held, here and below. */
 static void
-give_up_body(struct executed *executed, unsigned i)
+give_up_body(struct executed *executed, struct slot *slot)
 {
-    struct slot *const slot = &executed->slots[i];
-
     if (slot->body == NULL)
         return;
     explicit_bzero(slot->body, slot->body_bytes); /* it may hold a new key */
@@ -71,11 +73,12 @@ give_up_body(struct executed *executed, unsigned i)
 }
 
 static void
-make_free(struct executed *executed, unsigned i)
+make_free(struct executed *executed, struct slot *slot)
 {
-    give_up_body(executed, i);
-    executed->keys[i] = 0;
-    executed->is_running[i] = false;
+    give_up_body(executed, slot);
+    LIST_REMOVE(slot, chain);
+    TAILQ_REMOVE(&executed->taken, slot, place);
+    TAILQ_INSERT_HEAD(&executed->unused, slot, place);
 }
 
 void
@@ -84,62 +87,86 @@ executed_free(struct executed *executed)
     if (executed == NULL)
         return;
     for (unsigned i = 0; executed->slots != NULL && i < executed->n_slots; i++)
-        give_up_body(executed, i);
-    free(executed->keys);
-    free(executed->scopes);
-    free(executed->serials);
-    free(executed->is_running);
+        give_up_body(executed, &executed->slots[i]);
     free(executed->slots);
+    free(executed->chains);
     pthread_mutex_destroy(&executed->lock);
     free(executed);
 }
 
-/* n_slots if there is none. */
-static unsigned
-find(const struct executed *executed, const struct executed_id *id)
+/* Keys are checksums, or follow each other: their low bits tell them apart. */
+static struct chain *
+chain_of(const struct executed *executed, uint64_t key)
 {
-    for (unsigned i = 0; i < executed->n_slots; i++) {
-        if (executed->keys[i] == id->key && executed->scopes[i] == id->scope)
-            return i;
-    }
-    return executed->n_slots;
+    return &executed->chains[key % executed->n_slots];
 }
 
-/* A slot for a request of `scope`: a free one, or the oldest that is not running. n_slots if there
- * is none; there are far fewer threads than slots. */
-static unsigned
-choose(const struct executed *executed, uint64_t scope)
+/* NULL if there is none. */
+static struct slot *
+find(const struct executed *executed, const struct executed_id *id)
 {
-    unsigned of_scope = executed->n_slots, oldest = executed->n_slots, n = 0;
+    struct slot *slot;
 
-    for (unsigned i = 0; i < executed->n_slots; i++) {
-        const bool is_free = executed->keys[i] == 0;
-
-        if (!is_free && executed->scopes[i] == scope)
-            n++;
-        if (executed->is_running[i])
-            continue;
-        if (!is_free && executed->scopes[i] == scope &&
-            (of_scope == executed->n_slots || executed->serials[i] < executed->serials[of_scope]))
-            of_scope = i;
-        if (oldest == executed->n_slots ||
-            (executed->keys[oldest] != 0 &&
-             (is_free || executed->serials[i] < executed->serials[oldest])))
-            oldest = i;
+    LIST_FOREACH(slot, chain_of(executed, id->key), chain)
+    {
+        if (slot->id.key == id->key && slot->id.scope == id->scope)
+            break;
     }
-    return n >= executed->n_per_scope && of_scope < executed->n_slots ? of_scope : oldest;
+    return slot;
+}
+
+/* The oldest taken slot that is not running, of this scope alone if `scope` is not NULL; *out_n is
+ * how many the scope has. */
+static struct slot *
+oldest(const struct executed *executed, const uint64_t *scope, unsigned *out_n)
+{
+    struct slot *slot, *found = NULL;
+
+    *out_n = 0;
+    TAILQ_FOREACH(slot, &executed->taken, place)
+    {
+        if (scope != NULL && slot->id.scope != *scope)
+            continue;
+        ++*out_n;
+        if (found == NULL && !slot->is_running)
+            found = slot;
+        if (found != NULL && scope == NULL)
+            break;
+    }
+    return found;
+}
+
+/* A slot for a request of `scope`, free or made free: the scope's oldest if it has too many, else
+ * any that is free, else the oldest of all. NULL if all are running; there are far fewer threads
+ * than slots. */
+static struct slot *
+choose(struct executed *executed, uint64_t scope)
+{
+    struct slot *slot = NULL;
+    unsigned n = 0;
+
+    /* A limit that none can pass needs no count. */
+    if (executed->n_per_scope < executed->n_slots)
+        slot = oldest(executed, &scope, &n);
+    if (n < executed->n_per_scope || slot == NULL) {
+        if (!TAILQ_EMPTY(&executed->unused))
+            return TAILQ_FIRST(&executed->unused);
+        slot = oldest(executed, NULL, &n);
+    }
+    if (slot != NULL)
+        make_free(executed, slot);
+    return slot;
 }
 
 static void
-begin_in(struct executed *executed, unsigned i, const struct executed_id *id)
+begin_in(struct executed *executed, struct slot *slot, const struct executed_id *id)
 {
-    make_free(executed, i);
-    explicit_bzero(executed->slots[i].brief, sizeof executed->slots[i].brief);
-    executed->keys[i] = id->key;
-    executed->scopes[i] = id->scope;
-    executed->serials[i] = executed->next_serial++;
-    executed->slots[i].fingerprint = id->fingerprint;
-    executed->is_running[i] = true;
+    TAILQ_REMOVE(&executed->unused, slot, place);
+    TAILQ_INSERT_TAIL(&executed->taken, slot, place);
+    LIST_INSERT_HEAD(chain_of(executed, id->key), slot, chain);
+    explicit_bzero(slot->brief, sizeof slot->brief);
+    slot->id = *id;
+    slot->is_running = true;
 }
 
 static void
@@ -162,23 +189,23 @@ executed_begin(struct executed *executed, const struct executed_id *id, uint16_t
                struct ts_text *body)
 {
     enum executed_state state = EXECUTED_NEW;
-    unsigned i;
+    struct slot *slot;
 
     if (id->key == 0)
         return EXECUTED_NEW;
     pthread_mutex_lock(&executed->lock);
-    i = find(executed, id);
-    if (i < executed->n_slots) {
-        if (executed->slots[i].fingerprint != id->fingerprint)
+    slot = find(executed, id);
+    if (slot != NULL) {
+        if (slot->id.fingerprint != id->fingerprint)
             state = EXECUTED_OTHER;
         else
-            state = executed->is_running[i] ? EXECUTED_RUNNING : EXECUTED_DONE;
+            state = slot->is_running ? EXECUTED_RUNNING : EXECUTED_DONE;
         if (state == EXECUTED_DONE)
-            repeat(&executed->slots[i], out_status, body);
+            repeat(slot, out_status, body);
     } else {
-        i = choose(executed, id->scope);
-        if (i < executed->n_slots)
-            begin_in(executed, i, id);
+        slot = choose(executed, id->scope);
+        if (slot != NULL)
+            begin_in(executed, slot, id);
     }
     pthread_mutex_unlock(&executed->lock);
     return state;
@@ -186,9 +213,9 @@ executed_begin(struct executed *executed, const struct executed_id *id, uint16_t
 
 /* Keeps a copy of the body, and gives up older ones if all are too much. */
 static void
-keep_body(struct executed *executed, unsigned i, struct ts_span body)
+keep_body(struct executed *executed, struct slot *slot, struct ts_span body)
 {
-    struct slot *const slot = &executed->slots[i];
+    struct slot *older;
 
     slot->body = body.bytes <= executed->max_bytes ? malloc(body.bytes + 1) : NULL;
     if (slot->body == NULL)
@@ -196,44 +223,46 @@ keep_body(struct executed *executed, unsigned i, struct ts_span body)
     memcpy(slot->body, body.at, body.bytes);
     slot->body_bytes = body.bytes;
     executed->total_bytes += body.bytes;
-    while (executed->total_bytes > executed->max_bytes) {
-        unsigned oldest = executed->n_slots;
-
-        for (unsigned j = 0; j < executed->n_slots; j++) {
-            if (j != i && executed->slots[j].body_bytes > 0 &&
-                (oldest == executed->n_slots || executed->serials[j] < executed->serials[oldest]))
-                oldest = j;
-        }
-        if (oldest == executed->n_slots)
+    TAILQ_FOREACH(older, &executed->taken, place)
+    {
+        if (executed->total_bytes <= executed->max_bytes)
             break;
-        give_up_body(executed, oldest);
+        if (older != slot)
+            give_up_body(executed, older);
     }
+}
+
+static void
+keep_brief(struct slot *slot, const char *at, size_t bytes)
+{
+    if (bytes >= sizeof slot->brief)
+        bytes = 0;
+    memcpy(slot->brief, at, bytes);
+    slot->brief[bytes] = '\0';
 }
 
 void
 executed_finish(struct executed *executed, const struct executed_id *id, uint16_t http_status,
                 struct ts_span body, const char *brief)
 {
-    unsigned i;
+    struct slot *slot;
 
     if (id->key == 0)
         return;
     pthread_mutex_lock(&executed->lock);
-    i = find(executed, id);
-    if (i < executed->n_slots && http_status >= 300) {
-        make_free(executed, i);
-    } else if (i < executed->n_slots) {
-        struct slot *const slot = &executed->slots[i];
-
-        executed->is_running[i] = false;
+    slot = find(executed, id);
+    if (slot != NULL && http_status >= 300) {
+        make_free(executed, slot);
+    } else if (slot != NULL) {
+        slot->is_running = false;
         slot->http_status = http_status;
         /* A short answer is its own brief form. */
-        if (brief == NULL && body.at != NULL && body.bytes < sizeof slot->brief)
-            snprintf(slot->brief, sizeof slot->brief, "%.*s", (int)body.bytes, body.at);
-        else
-            snprintf(slot->brief, sizeof slot->brief, "%s", brief != NULL ? brief : "");
+        if (brief != NULL)
+            keep_brief(slot, brief, strlen(brief));
+        else if (body.at != NULL)
+            keep_brief(slot, body.at, body.bytes);
         if (body.bytes >= sizeof slot->brief)
-            keep_body(executed, i, body);
+            keep_body(executed, slot, body);
     }
     pthread_mutex_unlock(&executed->lock);
 }
@@ -241,10 +270,13 @@ executed_finish(struct executed *executed, const struct executed_id *id, uint16_
 void
 executed_forget(struct executed *executed, uint64_t scope)
 {
+    struct slot *slot, *next;
+
     pthread_mutex_lock(&executed->lock);
-    for (unsigned i = 0; i < executed->n_slots; i++) {
-        if (executed->keys[i] != 0 && executed->scopes[i] == scope && !executed->is_running[i])
-            make_free(executed, i);
+    for (slot = TAILQ_FIRST(&executed->taken); slot != NULL; slot = next) {
+        next = TAILQ_NEXT(slot, place);
+        if (slot->id.scope == scope && !slot->is_running)
+            make_free(executed, slot);
     }
     pthread_mutex_unlock(&executed->lock);
 }

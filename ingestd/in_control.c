@@ -2,12 +2,12 @@
 #include "ingestd/in_control.h"
 
 #include "common/log.h"
+#include "daemon/socket_close.h"
 #include "ingestd/endpoint.h"
 #include "ingestd/executed.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
-#include <nng/protocol/reqrep0/req.h>
 #include <nng/supplemental/util/platform.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,6 +36,7 @@ struct worker {
 struct in_control {
     struct mutation *mutation; /* borrowed */
     uint64_t instance;
+    size_t max_body_bytes; /* of any request; set before the first can come */
     nng_socket socket;
     struct endpoint endpoint;
     _Atomic bool is_stopping;
@@ -69,10 +70,11 @@ execute_once(struct in_control *in, const struct control_request *request,
 }
 
 static void
-hello(struct control_reply *reply, struct ts_text *body)
+hello(const struct in_control *in, struct control_reply *reply, struct ts_text *body)
 {
     reply->http_status = 200;
-    ts_text_printf(body, "{\"version\":\"%s\",\"pid\":%ld}", ts_version(), (long)getpid());
+    ts_text_printf(body, "{\"version\":\"%s\",\"pid\":%ld,\"" CONTROL_MAX_BODY "\":%zu}",
+                   ts_version(), (long)getpid(), in->max_body_bytes);
 }
 
 /* What a worker writes: bodies of the request and of the bundle that it came in, the reply. */
@@ -98,7 +100,7 @@ answer(struct in_control *in, const void *message, size_t bytes, bool is_inner,
     if (err != TS_OK) {
         reply.http_status = mutation_error(err, body);
     } else if (request.op == CONTROL_HELLO) {
-        hello(&reply, body);
+        hello(in, &reply, body);
     } else if (request.instance != in->instance) {
         TS_FAIL(TS_E_UNAVAILABLE, "ingestd was restarted");
         reply.http_status = mutation_error(TS_E_UNAVAILABLE, body);
@@ -203,10 +205,10 @@ listen_at(struct in_control *in, const char *run_dir)
     max_bytes = (size_t)config.max_line_bytes + CONTROL_MESSAGES_BYTES;
     if (max_bytes < config.max_body_bytes)
         max_bytes = (size_t)config.max_body_bytes;
-    max_bytes += CONTROL_OVERHEAD_BYTES;
     ts_config_wipe(&config);
-    return endpoint_open(&in->endpoint, in->socket, nng_req0_open, run_dir, CONTROL_REQUEST_SOCKET,
-                         max_bytes);
+    in->max_body_bytes = max_bytes;
+    return endpoint_open(&in->endpoint, in->socket, run_dir, CONTROL_REQUEST_SOCKET,
+                         max_bytes + CONTROL_OVERHEAD_BYTES);
 }
 
 static enum ts_err
@@ -290,7 +292,8 @@ in_control_stop(struct in_control *in)
         if (in->workers[i].send != NULL)
             nng_aio_free(in->workers[i].send);
     }
-    nng_close(in->socket);
+    if (!socket_close(in->socket))
+        return;
     executed_free(in->executed);
     free(in);
 }

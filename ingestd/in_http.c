@@ -3,6 +3,8 @@
 
 #include "common/log.h"
 #include "daemon/credential.h"
+#include "daemon/http_bounds.h"
+#include "daemon/route_list.h"
 #include "ingestd/in_metrics.h"
 #include "ingestd/in_websocket.h"
 
@@ -120,6 +122,16 @@ delete_time(struct http_request *req, void *ctx)
 }
 
 static void
+delete_range(struct http_request *req, void *ctx)
+{
+    struct control_request request = request_of(req, CONTROL_DELETE_RANGE);
+    char argument[CONTROL_MAX_ARGUMENT_BYTES];
+
+    request.argument = http_bounds(req, argument);
+    execute(req, ctx, &request);
+}
+
+static void
 drop_store(struct http_request *req, void *ctx)
 {
     execute_plain(req, ctx, CONTROL_DROP_STORE);
@@ -170,6 +182,7 @@ in_http_start(struct mutation *mutation, struct in_http **out)
          .handle = write_messages,
          .socket = &message_socket_hooks},
         {.method = "DELETE", .pattern = STORE "/data/time/:timestamp", .handle = delete_time},
+        {.method = "DELETE", .pattern = STORE "/data/range", .handle = delete_range},
         {.method = "PUT", .pattern = STORE "/schema", .handle = put_schema},
         {.method = "POST", .pattern = STORE "/reset", .handle = reset_store},
         {.method = "DELETE", .pattern = STORE, .handle = drop_store},
@@ -204,6 +217,8 @@ in_http_start(struct mutation *mutation, struct in_http **out)
     };
     err = http_server_start(&options, &in->server);
     ts_config_wipe(&config);
+    if (err == TS_OK && config.mode == TS_MODE_DEBUG)
+        route_list_log(options.routes, options.n_routes);
     if (err == TS_OK) {
         *out = in;
     } else {

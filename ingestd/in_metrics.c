@@ -2,6 +2,7 @@
 #include "ingestd/in_metrics.h"
 
 #include "common/log.h"
+#include "common/store.h"
 #include "daemon/metrics.h"
 #include "daemon/store_metrics.h"
 #include "ingestd/counters.h"
@@ -15,13 +16,17 @@ take_store(struct catalog *catalog, const char *name, struct store_metrics *metr
 {
     const struct ts_span span = {.at = name, .bytes = strlen(name)};
     struct catalog_store *entry;
+    struct ts_sync_counts counts;
     struct ts_stats stats;
 
     if (catalog_find(catalog, span, &entry) != TS_OK)
         return;
     if (catalog_open_store(entry) == TS_OK && catalog_enter(entry) == TS_OK) {
+        ts_store_sync_counts(entry->store, &counts);
         if (ts_view_stats(ts_store_view(entry->store), &stats) == TS_OK)
-            store_metrics_add(metrics, name, &stats);
+            store_metrics_add(
+                metrics, name, &stats,
+                &(struct store_syncs){.n_done = counts.n_syncs, .n_failed = counts.n_failed});
         catalog_leave(entry);
     }
     catalog_release(entry);

@@ -2,6 +2,7 @@
 #include "ingestd/in_socket.h"
 
 #include "common/log.h"
+#include "daemon/monotonic.h"
 #include "ingestd/data_lock.h"
 #include "ingestd/socket_connection.h"
 
@@ -18,7 +19,6 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define EVENTS_PER_ROUND 64
@@ -41,15 +41,6 @@ struct in_socket {
     _Atomic uint64_t n_rounds;
     uint64_t rounds_seen; /* by in_socket_is_alive() */
 };
-
-static int64_t
-now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void
 drain(int fd)
@@ -215,7 +206,7 @@ accept_some(struct in_socket *in)
                 ts_log(TS_LOG_WARNING, "socket: %u feeders are connected, more are refused", max);
             continue;
         }
-        if (socket_connection_open(&in->loop, fd, now_ns() + (int64_t)timeout_ms * 1000000) !=
+        if (socket_connection_open(&in->loop, fd, monotonic_ns() + (int64_t)timeout_ms * 1000000) !=
             TS_OK)
             ts_log(TS_LOG_ERROR, "socket: %s", ts_error_text());
     }
@@ -226,7 +217,7 @@ static void
 refuse_silent(struct in_socket *in)
 {
     struct socket_connection *first;
-    const int64_t now = now_ns();
+    const int64_t now = monotonic_ns();
 
     drain(in->auth_fd);
     in->is_auth_armed = false;
@@ -288,9 +279,9 @@ loop_main(void *arg)
         continue;
     stop_listening(in);
     socket_loop_stop(&in->loop);
-    deadline_ns = now_ns() + (int64_t)IN_SOCKET_STOP_MS * 1000000;
+    deadline_ns = monotonic_ns() + (int64_t)IN_SOCKET_STOP_MS * 1000000;
     while (!LIST_EMPTY(&in->loop.all)) {
-        const int64_t left_ns = deadline_ns - now_ns();
+        const int64_t left_ns = deadline_ns - monotonic_ns();
 
         if (left_ns <= 0)
             break;

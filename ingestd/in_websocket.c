@@ -2,51 +2,17 @@
 #include "ingestd/in_websocket.h"
 
 #include "daemon/credential.h"
+#include "daemon/held_request.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* Who writes, and where. */
-struct writer {
-    struct mutation *mutation; /* borrowed */
-    struct control_request request;
-    char text[]; /* owned; what the request's spans point to */
-};
 
 static uint16_t
 answer(void *arg, struct ts_span messages, struct ts_text *out)
 {
-    struct writer *const writer = arg;
+    struct held_request *const held = arg;
 
-    writer->request.body = messages;
-    return mutation_execute(writer->mutation, &writer->request, out);
-}
-
-static void
-done(void *arg)
-{
-    struct writer *const writer = arg;
-
-    explicit_bzero(writer->text, writer->request.credential.bytes);
-    free(writer);
-}
-
-/* A copy that outlives the HTTP request. */
-static struct writer *
-writer_new(struct mutation *mutation, const struct control_request *request)
-{
-    const struct ts_span key = request->credential, store = request->store;
-    struct writer *writer = malloc(sizeof *writer + key.bytes + store.bytes);
-
-    if (writer == NULL)
-        return NULL;
-    writer->mutation = mutation;
-    writer->request = *request;
-    memcpy(writer->text, key.at, key.bytes);
-    memcpy(writer->text + key.bytes, store.at, store.bytes);
-    writer->request.credential.at = writer->text;
-    writer->request.store.at = writer->text + key.bytes;
-    return writer;
+    held->request.body = messages;
+    return mutation_execute(held->ctx, &held->request, out);
 }
 
 void
@@ -71,8 +37,8 @@ in_websocket_write(struct http_request *req, struct mutation *mutation,
     }
     options = (struct message_socket_options){
         .answer = answer,
-        .done = done,
-        .arg = writer_new(mutation, &request),
+        .done = held_request_free,
+        .arg = held_request_new(&request, mutation),
         .max_message_bytes =
             (size_t)atomic_load_explicit(&mutation->settings->max_line_bytes, memory_order_relaxed),
         .group = group,

@@ -10,7 +10,6 @@
 #include "ingestd/in_http.h"
 #include "ingestd/in_socket.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -18,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define SWEEP_MS 1000
@@ -200,20 +198,6 @@ reload(struct ingestd *daemon)
 
 /* ---- start ---- */
 
-/* Each store has four files mapped and each feeder a descriptor: the usual soft limit of 1024 is
- * soon reached, and raising it to the hard one is what it is there for. */
-static void
-raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        ts_log(TS_LOG_WARNING, "limit of open files: %s", strerror(errno));
-}
-
 static enum ts_err
 open_data(struct ingestd *daemon, const struct ts_config *config)
 {
@@ -394,7 +378,7 @@ main(int argc, char **argv)
     ts_log_set_format(config.log_format);
     settings_init(&daemon.settings, &config);
     ts_config_wipe(&config);
-    raise_descriptor_limit();
+    lifecycle_raise_descriptor_limit();
     randombytes_buf(&daemon.instance, sizeof daemon.instance);
     daemon.instance |= 1; /* 0 means nobody */
     daemon.durable_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -3,6 +3,7 @@
 
 #include "common/checksum.h"
 #include "common/log.h"
+#include "daemon/key_trouble.h"
 #include "ingestd/counters.h"
 #include "ingestd/mutation_parts.h"
 
@@ -73,6 +74,8 @@ find_store(struct mutation *mutation, const struct control_request *request, uns
     if (err != TS_OK)
         return err;
     err = ts_keyring_check(entry->keyring, key.at, key.bytes, scope);
+    if (err == TS_E_KEY_STORE)
+        key_trouble_log(entry->name, entry->keyring);
     if (err == TS_OK)
         err = catalog_open_store(entry);
     if (err != TS_OK)
@@ -80,6 +83,18 @@ find_store(struct mutation *mutation, const struct control_request *request, uns
     else
         *out_entry = entry;
     return err;
+}
+
+/* queryd may have a larger limit. Of messages each has its own. */
+static enum ts_err
+check_body(const struct mutation *mutation, const struct control_request *request)
+{
+    const struct settings *const settings = mutation->settings;
+
+    if (request->op != CONTROL_INSERT_MESSAGES && settings != NULL &&
+        request->body.bytes > atomic_load_explicit(&settings->max_body_bytes, memory_order_relaxed))
+        return TS_FAIL(TS_E_LIMIT, "request body too large");
+    return TS_OK;
 }
 
 /* ---- whole stores ---- */
@@ -246,6 +261,36 @@ insert_once(struct mutation *mutation, struct catalog_store *entry,
     return status;
 }
 
+static uint16_t
+delete_range(struct mutation *mutation, struct catalog_store *entry,
+             const struct control_request *request, struct ts_text *body)
+{
+    const struct ts_span all = request->argument;
+    const char *blank = all.bytes > 0 ? memchr(all.at, ' ', all.bytes) : NULL;
+    const size_t first = blank != NULL ? (size_t)(blank - all.at) : all.bytes;
+    const struct ts_span end = {all.at + first + 1, first < all.bytes ? all.bytes - first - 1 : 0};
+    struct ts_range range = {.has_from = true, .has_to = true};
+    uint64_t n_deleted;
+    enum ts_err err;
+
+    /* Both, so that nobody empties a store by leaving one out. */
+    if (first == 0 || end.bytes == 0)
+        err = TS_FAIL(TS_E_PARAM, "start_time and end_time parameters required");
+    else if (!parse_time((struct ts_span){all.at, first}, &range.from_time_ns))
+        err = TS_FAIL(TS_E_PARAM, "invalid start_time");
+    else if (!parse_time(end, &range.to_time_ns))
+        err = TS_FAIL(TS_E_PARAM, "invalid end_time");
+    else if (range.from_time_ns > range.to_time_ns)
+        err = TS_FAIL_PLAIN(TS_E_TIME);
+    else
+        err = ts_store_delete_range(entry->store, &range, &n_deleted);
+    if (err != TS_OK)
+        return mutation_error(err, body);
+    publish_moved(mutation->publish, &entry->slot);
+    ts_text_printf(body, "{\"deleted\":%ju}", (uintmax_t)n_deleted);
+    return 200;
+}
+
 /* ---- all of them ---- */
 
 static uint16_t
@@ -257,6 +302,8 @@ execute(struct mutation *mutation, struct catalog_store *entry,
         return reset(mutation, entry, body);
     case CONTROL_DELETE_TIME:
         return delete_time(mutation, entry, request, body);
+    case CONTROL_DELETE_RANGE:
+        return delete_range(mutation, entry, request, body);
     case CONTROL_PUT_SCHEMA:
         return put_schema(mutation, entry, request, body);
     case CONTROL_INSERT_MESSAGES:
@@ -279,6 +326,7 @@ scope_of(uint16_t op)
     case CONTROL_DROP_STORE:
     case CONTROL_RESET_STORE:
     case CONTROL_DELETE_TIME:
+    case CONTROL_DELETE_RANGE:
         return TS_SCOPE_DELETE;
     default:
         return 0;
@@ -304,6 +352,8 @@ mutation_execute(struct mutation *mutation, const struct control_request *reques
         return 501;
     }
     err = find_store(mutation, request, scope, &entry);
+    if (err == TS_OK)
+        err = check_body(mutation, request);
     if (err == TS_OK)
         err = catalog_enter(entry);
     if (err != TS_OK) {

@@ -1,6 +1,8 @@
 /* mutation_create.c - POST /api/stores. */
 #include "ingestd/mutation_parts.h"
 
+#include "common/limits.h"
+
 #include <jansson.h>
 #include <string.h>
 #include <strings.h>
@@ -51,6 +53,7 @@ take_string(const char *field, const json_t *value, const char **out)
 
 struct create_fields {
     const char *name, *type, *codec, *sync, *order; /* views into the JSON */
+    struct ts_limits limits;
 };
 
 static enum ts_err
@@ -72,6 +75,12 @@ take_fields(json_t *root, struct create_fields *fields, struct ts_options *optio
             err = take_string("sync", value, &fields->sync);
         else if (strcasecmp(key, "order") == 0)
             err = take_string("order", value, &fields->order);
+        else if (strcasecmp(key, "max_age") == 0)
+            err = take_string("max_age", value, &fields->limits.max_age);
+        else if (strcasecmp(key, "max_future") == 0)
+            err = take_string("max_future", value, &fields->limits.max_future);
+        else if (strcasecmp(key, "on_future") == 0)
+            err = take_string("on_future", value, &fields->limits.on_future);
         else if (strcasecmp(key, "num_blocks") == 0)
             err = take_number("num_blocks", value, &options->num_blocks);
         else if (strcasecmp(key, "data_block_size") == 0)
@@ -102,6 +111,8 @@ use_fields(const struct create_fields *fields, char out_name[TS_MAX_NAME_BYTES +
     if (err == TS_OK && *fields->order != '\0' &&
         strcmp(fields->order, ts_order_name(TS_ORDER_STRICT)) != 0)
         err = TS_FAIL(TS_E_CONFIG, "invalid config: order must be strict");
+    if (err == TS_OK)
+        err = ts_limits_parse(&fields->limits, options);
     if (err != TS_OK)
         return err;
     /* One byte more than a name may have, so that a longer one is refused and not cut. */
@@ -114,7 +125,7 @@ enum ts_err
 mutation_parse_create(const char *body, size_t bytes, char out_name[TS_MAX_NAME_BYTES + 2],
                       struct ts_options *options)
 {
-    struct create_fields fields = {"", "", "", "", ""};
+    struct create_fields fields = {"", "", "", "", "", {NULL, NULL, NULL}};
     struct ts_options taken = *options;
     struct ts_span value;
     json_error_t error;

@@ -1,18 +1,18 @@
 /* publish.c - see publish.h. */
 #include "ingestd/publish.h"
 
+#include "daemon/monotonic.h"
+#include "daemon/socket_close.h"
 #include "ingestd/endpoint.h"
 
 #include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/pub.h>
-#include <nng/protocol/pubsub0/sub.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 struct publish {
@@ -29,15 +29,6 @@ struct publish {
     unsigned n_in_interval;
     struct ts_text message; /* reused */
 };
-
-static int64_t
-now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 enum ts_err
 publish_open(const char *run_dir, uint64_t instance, struct publish **out)
@@ -62,8 +53,7 @@ publish_open(const char *run_dir, uint64_t instance, struct publish **out)
         err = TS_FAIL(TS_E_SYSTEM, "nng pub socket: %s", nng_strerror(rc));
         goto out;
     }
-    err = endpoint_open(&publish->endpoint, publish->socket, nng_sub0_open, run_dir,
-                        CONTROL_EVENT_SOCKET, 0);
+    err = endpoint_open(&publish->endpoint, publish->socket, run_dir, CONTROL_EVENT_SOCKET, 0);
     if (err == TS_OK)
         *out = publish;
 out:
@@ -77,7 +67,8 @@ publish_close(struct publish *publish)
 {
     if (publish == NULL)
         return;
-    nng_close(publish->socket);
+    if (!socket_close(publish->socket))
+        return;
     if (publish->timer_fd >= 0)
         close(publish->timer_fd);
     ts_text_done(&publish->message);
@@ -179,7 +170,7 @@ publish_moved(struct publish *publish, struct publish_slot *slot)
 
     if (publish == NULL || endpoint_peers(&publish->endpoint) <= 0)
         return;
-    now = now_ns();
+    now = monotonic_ns();
     pthread_mutex_lock(&publish->lock);
     if (slot->view != NULL && !slot->is_pending) {
         const int64_t since_ns = now - slot->sent_ns;
@@ -219,7 +210,7 @@ publish_due(struct publish *publish)
 
     if (read(publish->timer_fd, &expirations, sizeof expirations) < 0 && errno == EAGAIN)
         return;
-    now = now_ns();
+    now = monotonic_ns();
     pthread_mutex_lock(&publish->lock);
     publish->is_armed = false;
     while (publish->first_pending != NULL) {

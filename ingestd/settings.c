@@ -15,6 +15,7 @@ settings_replace(struct settings *settings, const struct ts_config *config)
     settings->config = *config;
     pthread_mutex_unlock(&settings->lock);
     atomic_store_explicit(&settings->max_line_bytes, config->max_line_bytes, memory_order_relaxed);
+    atomic_store_explicit(&settings->max_body_bytes, config->max_body_bytes, memory_order_relaxed);
     atomic_store_explicit(&settings->max_feeders, config->max_feeders, memory_order_relaxed);
     atomic_store_explicit(&settings->auth_timeout_ms, config->auth_timeout_ms,
                           memory_order_relaxed);

@@ -15,8 +15,8 @@ struct settings {
     pthread_mutex_t lock;
     struct ts_config config; /* guarded by lock */
 
-    /* Copies for the socket's loop, which takes no lock. Relaxed: each stands for itself. */
-    _Atomic uint64_t max_line_bytes;
+    /* Copies for what is asked often and takes no lock. Relaxed: each stands for itself. */
+    _Atomic uint64_t max_line_bytes, max_body_bytes;
     _Atomic uint32_t max_feeders, auth_timeout_ms;
 };
 

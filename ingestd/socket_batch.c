@@ -1,6 +1,7 @@
 /* socket_batch.c - see socket_batch.h. */
 #include "ingestd/socket_batch.h"
 
+#include "daemon/key_trouble.h"
 #include "ingestd/counters.h"
 #include "ingestd/slice.h"
 #include "ingestd/socket_line.h"
@@ -93,6 +94,8 @@ authenticate(struct socket_loop *loop, const struct socket_auth *auth,
     if (err != TS_OK)
         return TS_FAIL_PLAIN(TS_E_KEY_STORE);
     err = ts_keyring_check(store->keyring, auth->key.at, auth->key.bytes, TS_SCOPE_WRITE);
+    if (err == TS_E_KEY_STORE)
+        key_trouble_log(store->name, store->keyring);
     if (err != TS_OK) {
         catalog_release(store);
         return TS_FAIL_PLAIN(TS_E_KEY_STORE);

@@ -15,11 +15,8 @@
 #include <unistd.h>
 
 #define FILE_LIMIT_BYTES ((size_t)16 << 20)
-#define REQUEST_LIMIT_BYTES                                                                        \
-    ((size_t)4 << 20) /* as many fields as there may be, with long names                           \
-                       */
-#define LOCK_WAIT_MS 2000
-#define STRICT "strict"
+/* As many fields as there may be, with long names. */
+#define REQUEST_LIMIT_BYTES ((size_t)4 << 20)
 
 struct store_schema {
     char dir[PATH_MAX];
@@ -68,7 +65,7 @@ static bool
 says_strict(const char *text, size_t bytes)
 {
     json_t *root = json_loadb(text, bytes, 0, NULL);
-    const bool is_strict = json_is_true(json_object_get(root, STRICT));
+    const bool is_strict = json_is_true(json_object_get(root, TS_SCHEMA_STRICT));
 
     json_decref(root);
     return is_strict;
@@ -122,11 +119,9 @@ store_schema_hold(struct store_schema *store, struct store_schema_now *out)
 
 /* ---- adding a version ---- */
 
-enum wish { WISH_NOTHING, WISH_LOOSE, WISH_STRICT };
-
 /* What a request says about "strict". If it is no object, the one who reads the fields says so. */
 static enum ts_err
-find_wish(struct ts_span request, enum wish *out)
+find_wish(struct ts_span request, enum ts_schema_wish *out)
 {
     struct ts_json_member member;
     struct ts_json_walk walk;
@@ -138,62 +133,21 @@ find_wish(struct ts_span request, enum wish *out)
     if (request.bytes == 0 || !ts_json_walk_object(&walk, request))
         return TS_OK;
     while (ts_json_walk_next(&walk, &member) == TS_JSON_MEMBER) {
-        if (member.name.bytes != strlen(STRICT) ||
-            strncasecmp(member.name.at, STRICT, member.name.bytes) != 0)
+        if (member.name.bytes != strlen(TS_SCHEMA_STRICT) ||
+            strncasecmp(member.name.at, TS_SCHEMA_STRICT, member.name.bytes) != 0)
             continue;
         if (*member.value.at != 't' && *member.value.at != 'f')
             return TS_FAIL(TS_E_SCHEMA, "invalid schema: strict must be true or false");
-        *out = *member.value.at == 't' ? WISH_STRICT : WISH_LOOSE;
+        *out = *member.value.at == 't' ? TS_SCHEMA_STRICTLY : TS_SCHEMA_LOOSE;
     }
     return TS_OK;
-}
-
-static enum ts_err
-replace(int dir_fd, const json_t *root)
-{
-    char *text = json_dumps(root, JSON_INDENT(2));
-    enum ts_err err;
-
-    if (text == NULL)
-        return TS_FAIL_PLAIN(TS_E_NOMEM);
-    err = ts_smallfile_replace(dir_fd, TS_SCHEMA_FILE, text, strlen(text), 0644);
-    free(text);
-    return err;
-}
-
-/* Sets "strict" in the file, if it is not so already. */
-static enum ts_err
-set_strict(const struct store_schema *store, bool is_strict)
-{
-    json_t *root = NULL;
-    char *text = NULL;
-    size_t bytes = 0;
-    int dir_fd = -1;
-    enum ts_err err = ts_smallfile_open_dir(store->dir, &dir_fd);
-
-    if (err != TS_OK)
-        return err;
-    err = ts_smallfile_lock(dir_fd, LOCK_WAIT_MS);
-    if (err == TS_OK)
-        err = ts_smallfile_read(dir_fd, TS_SCHEMA_FILE, FILE_LIMIT_BYTES, &text, &bytes, NULL);
-    if (err == TS_OK && says_strict(text, bytes) != is_strict) {
-        root = json_loadb(text, bytes, 0, NULL);
-        if (json_object_set_new(root, STRICT, json_boolean(is_strict)) != 0)
-            err = TS_FAIL_PLAIN(TS_E_NOMEM);
-        else
-            err = replace(dir_fd, root);
-    }
-    json_decref(root);
-    free(text);
-    close(dir_fd);
-    return err;
 }
 
 enum ts_err
 store_schema_put(struct store_schema *store, struct ts_span request, uint32_t *out_version)
 {
     struct ts_schema *schema = NULL;
-    enum wish wish = WISH_NOTHING;
+    enum ts_schema_wish wish = TS_SCHEMA_AS_IS;
     enum ts_err err;
 
     if (request.bytes > REQUEST_LIMIT_BYTES)
@@ -201,10 +155,10 @@ store_schema_put(struct store_schema *store, struct ts_span request, uint32_t *o
                        REQUEST_LIMIT_BYTES);
     err = find_wish(request, &wish);
     if (err == TS_OK)
-        err = ts_schema_put(store->dir, request.at, request.bytes, &schema);
+        err = ts_schema_put(store->dir, request.at, request.bytes, wish, &schema);
     if (err != TS_OK)
         return err;
     *out_version = ts_schema_version(schema);
     ts_schema_release(schema);
-    return wish != WISH_NOTHING ? set_strict(store, wish == WISH_STRICT) : TS_OK;
+    return TS_OK;
 }

@@ -43,6 +43,9 @@
 #define CONTROL_OVERHEAD_BYTES 4096
 /* No reply is longer: what would be is refused before anything is done. */
 #define CONTROL_MAX_REPLY_BYTES ((size_t)64 << 20)
+/* Member of HELLO's answer: the longest body that ingestd takes in a request. nng drops the
+ * connection of who sends a longer message without a word, so it is not to be sent at all. */
+#define CONTROL_MAX_BODY "max_body_bytes"
 
 /* Numbers are part of the wire: new ones are added at the end. An op that ingestd does not know is
  * answered with 501, so that a newer queryd can tell. */
@@ -58,8 +61,9 @@ enum control_op {
     CONTROL_INSERT_BATCH,    /* body: of POST …/data/batch. argument: as with CONTROL_INSERT */
     CONTROL_INSERT_MESSAGES, /* body: messages of ws/write, in a frame each. The reply's body: as
                               * many answers, in a frame each */
-    CONTROL_BUNDLE /* body: requests, in a frame each; the reply's: as many replies. They are
-                    * executed one after the other. Needs no credential: each has its own */
+    CONTROL_BUNDLE,      /* body: requests, in a frame each; the reply's: as many replies. They are
+                          * executed one after the other. Needs no credential: each has its own */
+    CONTROL_DELETE_RANGE /* argument: "<start_time> <end_time>" of DELETE …/data/range */
 };
 
 enum control_flags {
@@ -93,7 +97,7 @@ enum event_kind {
     EVENT_CREATED,
     EVENT_DROPPED,
     EVENT_RESET,
-    EVENT_KEYS,
+    EVENT_KEYS, /* keys.json is another one than a second ago */
     EVENT_SCHEMA
 };
 

@@ -3,19 +3,7 @@
 
 #include "common/log.h"
 #include "daemon/credential.h"
-
-/* A keys.json that is there and cannot be used is the operator's to know, not the client's. */
-static void
-log_trouble(struct store *store)
-{
-    static struct ts_log_limit limit = TS_LOG_LIMIT(5, 60);
-    char text[256];
-    uint64_t n_dropped;
-
-    ts_keyring_trouble(store_keys(store), text, sizeof text);
-    if (text[0] != '\0' && ts_log_allow(&limit, &n_dropped))
-        ts_log(TS_LOG_DEBUG, "store %s: keys: %s", store_name(store), text);
-}
+#include "daemon/key_trouble.h"
 
 static enum ts_err
 check(struct http_request *req, struct queryd *queryd, unsigned scope, struct store **out_store)
@@ -32,13 +20,13 @@ check(struct http_request *req, struct queryd *queryd, unsigned scope, struct st
     err = views_hold(queryd->views, http_path_param(req, 0), &store);
     if (err != TS_OK)
         return err;
-    err = ts_keyring_check(store_keys(store), key.at, key.bytes, scope);
+    err = ts_keyring_check_refreshed(store_keys(store), key.at, key.bytes, scope);
     if (err == TS_OK) {
         *out_store = store;
         return TS_OK;
     }
     if (err == TS_E_KEY_STORE) {
-        log_trouble(store);
+        key_trouble_log(store_name(store), store_keys(store));
         views_forget(queryd->views, store);
         err = TS_FAIL_PLAIN(TS_E_KEY_STORE);
     }

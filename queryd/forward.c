@@ -6,10 +6,14 @@
 #include "queryd/forward.h"
 
 #include "common/error.h"
+#include "common/json_walk.h"
+#include "common/number.h"
+#include "daemon/socket_close.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,20 +43,35 @@ struct call {
     bool is_ended; /* the connection broke, or forward_stop(); guarded by forward->lock */
 };
 
+/* The connected ingestd. */
+struct peer {
+    uint64_t instance;     /* 0: not asked yet */
+    size_t max_body_bytes; /* that it takes; 0: it did not say */
+};
+
 struct forward {
     nng_socket socket;
     bool has_socket;
     char path[CONTROL_URL_BYTES]; /* of ingestd's socket */
-    pthread_mutex_t lock;         /* guards the rest */
-    pthread_cond_t connected;     /* n_pipes rose, or is_stopped */
-    unsigned n_pipes;
-    uint64_t instance; /* of the connected ingestd; 0: not asked yet */
-    uint64_t next_request_id;
+    _Atomic uint64_t next_request_id;
+    /* Changed under the lock. Each request looks at it first, while others hold the lock to send:
+     * that look is not worth waiting for, since what it sees may change the moment after. */
+    _Atomic unsigned n_pipes;
+    pthread_mutex_t lock;     /* guards the rest */
+    pthread_cond_t connected; /* n_pipes rose, or is_stopped */
+    struct peer peer;
     bool is_stopped;
     struct call *calls;
     struct line spares[SPARE_LINES]; /* owned */
     unsigned n_spares;
 };
+
+/* relaxed: it says nothing about anything else. */
+static bool
+is_connected(const struct forward *forward)
+{
+    return atomic_load_explicit(&forward->n_pipes, memory_order_relaxed) > 0;
+}
 
 /* Ends every call under way. Under forward->lock. */
 static void
@@ -72,11 +91,11 @@ on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
     (void)pipe;
     pthread_mutex_lock(&forward->lock);
     if (event == NNG_PIPE_EV_ADD_POST) {
-        forward->n_pipes++;
+        atomic_fetch_add_explicit(&forward->n_pipes, 1, memory_order_relaxed);
         pthread_cond_broadcast(&forward->connected);
-    } else if (event == NNG_PIPE_EV_REM_POST && forward->n_pipes > 0) {
-        forward->n_pipes--;
-        forward->instance = 0;
+    } else if (event == NNG_PIPE_EV_REM_POST && is_connected(forward)) {
+        atomic_fetch_sub_explicit(&forward->n_pipes, 1, memory_order_relaxed);
+        forward->peer = (struct peer){0};
         end_calls(forward);
     }
     pthread_mutex_unlock(&forward->lock);
@@ -120,6 +139,7 @@ forward_open(const char *run_dir, struct forward **out)
 {
     struct forward *forward;
     char url[CONTROL_URL_BYTES];
+    uint64_t first_id;
     enum ts_err err;
 
     err = control_url(run_dir, CONTROL_REQUEST_SOCKET, url);
@@ -132,11 +152,11 @@ forward_open(const char *run_dir, struct forward **out)
     pthread_mutex_init(&forward->lock, NULL);
     cond_init(&forward->connected);
     /* Request numbers of two queryds, or of two lives of one, must not meet. */
-    if (getrandom(&forward->next_request_id, sizeof forward->next_request_id, 0) !=
-        (ssize_t)sizeof forward->next_request_id) {
+    if (getrandom(&first_id, sizeof first_id, 0) != (ssize_t)sizeof first_id) {
         forward_close(forward);
         return TS_FAIL(TS_E_SYSTEM, "no random numbers");
     }
+    atomic_init(&forward->next_request_id, first_id);
     err = dial(forward, url);
     if (err != TS_OK) {
         forward_close(forward);
@@ -172,8 +192,8 @@ forward_close(struct forward *forward)
         return;
     while (forward->n_spares > 0)
         line_close(&forward->spares[--forward->n_spares]);
-    if (forward->has_socket)
-        nng_close(forward->socket);
+    if (forward->has_socket && !socket_close(forward->socket))
+        return;
     pthread_cond_destroy(&forward->connected);
     pthread_mutex_destroy(&forward->lock);
     free(forward);
@@ -197,19 +217,19 @@ static bool
 await(struct forward *forward, unsigned timeout_ms)
 {
     struct timespec until;
-    bool is_connected;
+    bool has_come;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
     until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&forward->lock);
-    while (forward->n_pipes == 0 && !forward->is_stopped && timeout_ms > 0 &&
+    while (!is_connected(forward) && !forward->is_stopped &&
            pthread_cond_timedwait(&forward->connected, &forward->lock, &until) == 0)
         ;
-    is_connected = forward->n_pipes > 0;
+    has_come = is_connected(forward);
     pthread_mutex_unlock(&forward->lock);
-    return is_connected;
+    return has_come;
 }
 
 void
@@ -221,7 +241,7 @@ forward_await(struct forward *forward, unsigned timeout_ms)
 bool
 forward_is_connected(struct forward *forward)
 {
-    if (await(forward, 0))
+    if (is_connected(forward))
         return true;
     /* It may have come this moment, and the dialer has not seen it yet. */
     return is_fresh(forward) && await(forward, CONNECT_TIMEOUT_MS);
@@ -273,7 +293,7 @@ call_begin(struct forward *forward, struct call *call, unsigned timeout_ms)
 
     *call = (struct call){0};
     pthread_mutex_lock(&forward->lock);
-    if (forward->n_pipes == 0 || forward->is_stopped)
+    if (!is_connected(forward) || forward->is_stopped)
         err = nothing_sent();
     else if (forward->n_spares > 0)
         call->line = forward->spares[--forward->n_spares];
@@ -396,22 +416,52 @@ out:
     return err;
 }
 
+/* Never 0. relaxed: all that counts is that no two are the same. */
 static uint64_t
 new_request_id(struct forward *forward)
 {
     uint64_t id;
 
-    pthread_mutex_lock(&forward->lock);
-    if (++forward->next_request_id == 0)
-        forward->next_request_id = 1;
-    id = forward->next_request_id;
-    pthread_mutex_unlock(&forward->lock);
+    do
+        id = atomic_fetch_add_explicit(&forward->next_request_id, 1, memory_order_relaxed);
+    while (id == 0);
     return id;
 }
 
-/* The instance of the connected ingestd, asked for once per connection. */
+/* What HELLO's answer says about the longest body; 0: nothing. */
+static size_t
+max_body_of(struct ts_span hello)
+{
+    struct ts_json_member member;
+    struct ts_json_walk walk;
+    struct ts_number number;
+
+    if (!ts_json_walk_object(&walk, hello))
+        return 0;
+    while (ts_json_walk_next(&walk, &member) == TS_JSON_MEMBER) {
+        if (member.name.bytes == strlen(CONTROL_MAX_BODY) &&
+            memcmp(member.name.at, CONTROL_MAX_BODY, member.name.bytes) == 0 &&
+            ts_number_parse(member.value, &number) && number.is_integer && number.integer > 0 &&
+            number.integer <= SIZE_MAX)
+            return (size_t)number.integer;
+    }
+    return 0;
+}
+
+static struct peer
+known_peer(struct forward *forward)
+{
+    struct peer peer;
+
+    pthread_mutex_lock(&forward->lock);
+    peer = forward->peer;
+    pthread_mutex_unlock(&forward->lock);
+    return peer;
+}
+
+/* Who is connected: asked once per connection. */
 static enum ts_err
-find_instance(struct forward *forward, uint64_t *out_instance)
+find_peer(struct forward *forward, struct peer *out)
 {
     struct control_request hello = {.op = CONTROL_HELLO};
     struct forward_reply reply;
@@ -419,20 +469,19 @@ find_instance(struct forward *forward, uint64_t *out_instance)
 
     if (!forward_is_connected(forward))
         return nothing_sent();
-    pthread_mutex_lock(&forward->lock);
-    *out_instance = forward->instance;
-    pthread_mutex_unlock(&forward->lock);
-    if (*out_instance != 0)
+    *out = known_peer(forward);
+    if (out->instance != 0)
         return TS_OK;
     hello.request_id = new_request_id(forward);
     err = exchange(forward, &hello, HELLO_TIMEOUT_MS, &reply);
     if (err != TS_OK)
         return TS_FAIL(TS_E_UNAVAILABLE, "ingestd is not answering");
-    *out_instance = reply.reply.instance;
+    out->instance = reply.reply.instance;
+    out->max_body_bytes = max_body_of(reply.reply.body);
     forward_reply_done(&reply);
     pthread_mutex_lock(&forward->lock);
-    if (forward->n_pipes > 0)
-        forward->instance = *out_instance;
+    if (is_connected(forward))
+        forward->peer = *out;
     pthread_mutex_unlock(&forward->lock);
     return TS_OK;
 }
@@ -440,11 +489,17 @@ find_instance(struct forward *forward, uint64_t *out_instance)
 enum ts_err
 forward_prepare(struct forward *forward, struct control_request *request)
 {
-    const enum ts_err err = find_instance(forward, &request->instance);
+    struct peer peer;
+    enum ts_err err = find_peer(forward, &peer);
 
-    if (err == TS_OK)
-        request->request_id = new_request_id(forward);
-    return err;
+    if (err != TS_OK)
+        return err;
+    /* It would drop the connection without a word, and with it all that is under way. */
+    if (peer.max_body_bytes > 0 && request->body.bytes > peer.max_body_bytes)
+        return TS_FAIL(TS_E_LIMIT, "request body too large");
+    request->instance = peer.instance;
+    request->request_id = new_request_id(forward);
+    return TS_OK;
 }
 
 enum ts_err
@@ -459,7 +514,7 @@ forward_call(struct forward *forward, struct control_request *request, struct fo
     if (err == TS_OK && out->reply.instance != request->instance) {
         /* It was refused; the next request is to find the new one. */
         pthread_mutex_lock(&forward->lock);
-        forward->instance = 0;
+        forward->peer = (struct peer){0};
         pthread_mutex_unlock(&forward->lock);
     }
     return err;

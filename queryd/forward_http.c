@@ -2,6 +2,7 @@
 #include "queryd/forward_http.h"
 
 #include "daemon/credential.h"
+#include "daemon/http_bounds.h"
 #include "queryd/auth.h"
 #include "queryd/forward.h"
 #include "queryd/forward_share.h"
@@ -147,6 +148,16 @@ forward_http_delete_time(struct http_request *req, void *ctx)
     struct control_request request = {.op = CONTROL_DELETE_TIME};
 
     request.argument = span_of(http_path_param(req, 1));
+    forward_of_store(req, ctx, TS_SCOPE_DELETE, &request);
+}
+
+void
+forward_http_delete_range(struct http_request *req, void *ctx)
+{
+    struct control_request request = {.op = CONTROL_DELETE_RANGE};
+    char argument[CONTROL_MAX_ARGUMENT_BYTES];
+
+    request.argument = http_bounds(req, argument);
     forward_of_store(req, ctx, TS_SCOPE_DELETE, &request);
 }
 

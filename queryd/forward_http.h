@@ -16,6 +16,7 @@ void forward_http_reset_store(struct http_request *req, void *ctx);
 void forward_http_insert(struct http_request *req, void *ctx);
 void forward_http_insert_batch(struct http_request *req, void *ctx);
 void forward_http_delete_time(struct http_request *req, void *ctx);
+void forward_http_delete_range(struct http_request *req, void *ctx);
 void forward_http_put_schema(struct http_request *req, void *ctx);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,51 +190,67 @@ size_of(const struct rider *rider)
     return rider->request->body.bytes + CONTROL_OVERHEAD_BYTES;
 }
 
-/* Makes the first of the queue a carrier and loads it with as many as go into a message. The lock
- * is held; NULL if nobody waits. */
+/* Takes the first off the queue as the next carrier; NULL if nobody waits. What it is to carry it
+ * takes itself when it runs, so that all who came until then go with it. The lock is held. */
 static struct rider *
-load_next(struct forward_share *share)
+appoint(struct forward_share *share)
 {
     struct rider *const carrier = STAILQ_FIRST(&share->queue);
-    struct rider *rider;
-    size_t bytes = 0;
 
     if (carrier == NULL)
         return NULL;
+    STAILQ_REMOVE_HEAD(&share->queue, link);
+    STAILQ_INIT(&carrier->load);
+    STAILQ_INSERT_TAIL(&carrier->load, carrier, link);
     carrier->is_carrier = true;
     share->departed_ns = now_ns();
-    STAILQ_INIT(&carrier->load);
-    for (unsigned n = 0; n < FORWARD_SHARE_REQUESTS; n++) {
+    return carrier;
+}
+
+/* As many as go into a message. */
+static void
+take_load(struct forward_share *share, struct rider *carrier)
+{
+    size_t bytes = size_of(carrier);
+    struct rider *rider;
+
+    pthread_mutex_lock(&share->lock);
+    share->departed_ns = now_ns();
+    for (unsigned n = 1; n < FORWARD_SHARE_REQUESTS; n++) {
         rider = STAILQ_FIRST(&share->queue);
-        if (rider == NULL || (n > 0 && bytes + size_of(rider) > FORWARD_SHARE_BYTES))
+        if (rider == NULL || bytes + size_of(rider) > FORWARD_SHARE_BYTES)
             break;
         bytes += size_of(rider);
         STAILQ_REMOVE_HEAD(&share->queue, link);
         STAILQ_INSERT_TAIL(&carrier->load, rider, link);
     }
-    return carrier;
+    pthread_mutex_unlock(&share->lock);
 }
 
-/* Carries its load, then calls the next carrier and those who were carried. */
+/* Carries all there are, then calls those who were carried and the next carrier: it last, since the
+ * clients of the others may have more to send along. */
 static void
 carry_load(struct forward_share *share, struct rider *self)
 {
     struct rider *rider, *next;
 
+    /* Whoever can run now gets to queue up first: a message costs more than a turn. */
+    sched_yield();
+    take_load(share, self);
     carry(share, &self->load);
-    pthread_mutex_lock(&share->lock);
-    next = load_next(share);
-    if (next == NULL)
-        share->n_flying--;
-    pthread_mutex_unlock(&share->lock);
-    if (next != NULL)
-        sem_post(&next->called);
     /* Who is called is gone at once: what is needed of it is taken before. */
     for (rider = STAILQ_FIRST(&self->load); rider != NULL; rider = next) {
         next = STAILQ_NEXT(rider, link);
         if (rider != self)
             sem_post(&rider->called);
     }
+    pthread_mutex_lock(&share->lock);
+    next = appoint(share);
+    if (next == NULL)
+        share->n_flying--;
+    pthread_mutex_unlock(&share->lock);
+    if (next != NULL)
+        sem_post(&next->called);
 }
 
 /* One message at a time carries most in each; but nobody waits long for one that does not return.
@@ -257,7 +274,7 @@ forward_share_call(struct forward_share *share, struct control_request *request,
     STAILQ_INSERT_TAIL(&share->queue, &rider, link);
     if (may_depart(share)) {
         share->n_flying++;
-        carrier = load_next(share);
+        carrier = appoint(share);
     }
     pthread_mutex_unlock(&share->lock);
     if (carrier != NULL && carrier != &rider)

@@ -2,8 +2,9 @@
  *
  * Purpose    Many small requests of as many clients cost one message there and one back, not one
  *            each: it is the messages that cost, not what is in them.
- * Invariant  A request is sent at once if no message is on its way; those that come meanwhile wait
- *            for its return and go on together. If it takes longer than FORWARD_SHARE_PATIENCE_NS
+ * Invariant  A request is sent at once if no message is on its way, together with those of other
+ *            threads that were only waiting for a processor; those that come meanwhile wait for its
+ *            return and go on together. If it takes longer than FORWARD_SHARE_PATIENCE_NS
  *            the next goes without waiting, until FORWARD_SHARE_FLYING are on their way. Each
  *            request is executed once, for itself, and has its own reply.
  * Ownership  forward_share_new() gives *out, forward_share_free() takes it; the forward is borrowed

@@ -2,18 +2,11 @@
 #include "queryd/forward_websocket.h"
 
 #include "daemon/credential.h"
+#include "daemon/held_request.h"
 #include "queryd/auth.h"
 #include "queryd/forward.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* Who writes, and where. */
-struct writer {
-    struct forward *forward; /* borrowed */
-    struct control_request request;
-    char text[]; /* owned; what the request's spans point to */
-};
 
 /* As ingestd words an answer. */
 static uint16_t
@@ -28,13 +21,13 @@ answer_error(enum ts_err err, struct ts_text *out)
 static uint16_t
 answer(void *arg, struct ts_span messages, struct ts_text *out)
 {
-    struct writer *const writer = arg;
+    struct held_request *const held = arg;
     struct forward_reply reply;
     uint16_t status;
     enum ts_err err;
 
-    writer->request.body = messages;
-    err = forward_call(writer->forward, &writer->request, &reply);
+    held->request.body = messages;
+    err = forward_call(held->ctx, &held->request, &reply);
     if (err != TS_OK)
         return answer_error(err, out);
     status = reply.reply.http_status;
@@ -43,38 +36,11 @@ answer(void *arg, struct ts_span messages, struct ts_text *out)
     return status;
 }
 
-static void
-done(void *arg)
-{
-    struct writer *const writer = arg;
-
-    explicit_bzero(writer->text, writer->request.credential.bytes);
-    free(writer);
-}
-
-/* A copy that outlives the HTTP request. */
-static struct writer *
-writer_new(struct forward *forward, const struct control_request *request)
-{
-    const struct ts_span key = request->credential, store = request->store;
-    struct writer *writer = malloc(sizeof *writer + key.bytes + store.bytes);
-
-    if (writer == NULL)
-        return NULL;
-    writer->forward = forward;
-    writer->request = *request;
-    memcpy(writer->text, key.at, key.bytes);
-    memcpy(writer->text + key.bytes, store.at, store.bytes);
-    writer->request.credential.at = writer->text;
-    writer->request.store.at = writer->text + key.bytes;
-    return writer;
-}
-
 void
 forward_websocket_write(struct http_request *req, void *ctx)
 {
     struct control_request request = {.op = CONTROL_INSERT_MESSAGES};
-    struct message_socket_options options = {.answer = answer, .done = done};
+    struct message_socket_options options = {.answer = answer, .done = held_request_free};
     const struct queryd *queryd = ctx;
     struct ts_span format;
     struct store *store;
@@ -91,7 +57,7 @@ forward_websocket_write(struct http_request *req, void *ctx)
     if (http_query(req, "format", &format) && format.bytes > 0 &&
         !http_query_is(req, "format", "full"))
         request.flags = CONTROL_COMPACT;
-    options.arg = writer_new(queryd->forward, &request);
+    options.arg = held_request_new(&request, queryd->forward);
     options.max_message_bytes = queryd->max_message_bytes;
     options.group = queryd->writers;
     if (options.arg == NULL)

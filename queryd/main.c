@@ -4,6 +4,7 @@
 #include "common/map.h"
 #include "daemon/lifecycle.h"
 #include "daemon/message_socket.h"
+#include "daemon/route_list.h"
 #include "queryd/forward.h"
 #include "queryd/forward_share.h"
 #include "queryd/queryd.h"
@@ -12,11 +13,12 @@
 #include "queryd/waiters.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <unistd.h>
 
 #define SWEEP_MS 5000
 #define GOOD_BYE_MS 500
@@ -30,6 +32,7 @@ static const char usage[] =
     "  --run-dir DIR     where ingestd's control sockets are (TSSTORE_RUN_DIR)\n"
     "  --http HOST:PORT  listen there; port 0 takes a free one (TSSTORE_HOST, TSSTORE_PORT)\n"
     "  --config FILE     settings (TSSTORE_CONFIG, else config.json if it is there)\n"
+    "  --log-level LEVEL error, warning, info or debug (TSSTORE_LOG_LEVEL)\n"
     "  --help, --version\n"
     "\n"
     "Prints \"listening http=HOST:PORT run=DIR data=DIR\" when it is ready.\n"
@@ -38,7 +41,7 @@ static const char usage[] =
 
 /* Flags, as they were given; those of settings are applied over what was loaded. */
 struct flags {
-    const char *config_file, *data_dir, *run_dir, *http;
+    const char *config_file, *data_dir, *run_dir, *http, *log_level;
 };
 
 static int
@@ -53,13 +56,10 @@ static int
 parse_flags(int argc, char **argv, struct flags *flags)
 {
     static const struct option options[] = {
-        {"data", required_argument, NULL, 'd'},
-        {"run-dir", required_argument, NULL, 'r'},
-        {"http", required_argument, NULL, 'w'},
-        {"config", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"data", required_argument, NULL, 'd'},      {"run-dir", required_argument, NULL, 'r'},
+        {"http", required_argument, NULL, 'w'},      {"config", required_argument, NULL, 'c'},
+        {"log-level", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},         {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -76,6 +76,9 @@ parse_flags(int argc, char **argv, struct flags *flags)
             break;
         case 'c':
             flags->config_file = optarg;
+            break;
+        case 'l':
+            flags->log_level = optarg;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -107,6 +110,8 @@ load(const struct flags *flags, struct ts_config *config)
         err = ts_config_set_flag(config, "server.run_dir", flags->run_dir);
     if (err == TS_OK && flags->http != NULL)
         err = ts_config_set_flag(config, "server.http", flags->http);
+    if (err == TS_OK && flags->log_level != NULL)
+        err = ts_config_set_flag(config, "log.level", flags->log_level);
     if (err == TS_OK)
         err = ts_config_check_files(config);
     /* Admin keys are ingestd's to check: one that is not here cannot be taken from here. */
@@ -114,24 +119,23 @@ load(const struct flags *flags, struct ts_config *config)
     return err;
 }
 
-/* Each store that is read keeps descriptors, each client one: the usual soft limit is soon reached,
- * and raising it to the hard one is what it is there for. */
-static void
-raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        ts_log(TS_LOG_WARNING, "limit of open files: %s", strerror(errno));
-}
-
 static void
 log_server(const char *text)
 {
     ts_log(TS_LOG_DEBUG, "http: %s", text);
+}
+
+/* It is ingestd's to make. Without it every request would be answered as if there were no store,
+ * and nobody would know why. */
+static enum ts_err
+check_data_dir(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return TS_FAIL_ERRNO(TS_E_IO, "data directory %s (made by ingestd, named by --data)", path);
+    close(fd);
+    return TS_OK;
 }
 
 static enum ts_err
@@ -153,7 +157,9 @@ start_parts(const struct ts_config *config, struct queryd *queryd, struct http_s
 
     queryd->data_dir = config->base_path;
     queryd->max_message_bytes = (size_t)config->max_line_bytes;
-    err = views_new(config->base_path, &queryd->views);
+    err = check_data_dir(config->base_path);
+    if (err == TS_OK)
+        err = views_new(config->base_path, &queryd->views);
     if (err == TS_OK)
         err = waiters_open(config->run_dir, &queryd->waiters);
     if (err == TS_OK)
@@ -250,7 +256,7 @@ main(int argc, char **argv)
         return fail(err);
     ts_log_init("queryd", config.log_level);
     ts_log_set_format(config.log_format);
-    raise_descriptor_limit();
+    lifecycle_raise_descriptor_limit();
     ts_map_guard_install();
     err = lifecycle_init(&life);
     if (err != TS_OK)
@@ -258,6 +264,8 @@ main(int argc, char **argv)
     message_sockets_init(&writers);
     err = start_parts(&config, &queryd, &server);
     if (err == TS_OK) {
+        if (config.mode == TS_MODE_DEBUG)
+            route_list_log(routes, n_routes);
         forward_await(queryd.forward, INGESTD_WITHIN_MS);
         lifecycle_ready("http=%s:%u run=%s data=%s", config.host, http_server_port(server),
                         config.run_dir, config.base_path);

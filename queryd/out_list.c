@@ -2,7 +2,6 @@
 #include "queryd/list.h"
 #include "queryd/out_rest.h"
 
-#include "common/log.h"
 #include "queryd/answer.h"
 #include "queryd/auth.h"
 
@@ -25,9 +24,7 @@ list_note_damage(struct list *list, const struct ts_gap *gap)
 {
     struct ts_gap *more = &list->more_damage;
 
-    if (store_notes_damage(list->store, gap->from_no))
-        ts_log(TS_LOG_ERROR, "%s: records %ju to %ju", ts_error_text(), (uintmax_t)gap->from_no,
-               (uintmax_t)gap->to_no);
+    store_tell_damage(list->store, gap);
     if (list->n_damages < MAX_DAMAGES) {
         if (list->n_damages++ > 0)
             ts_text_add(&list->damages, ",", 1);

@@ -44,7 +44,7 @@ take_store(struct queryd *queryd, const char *name, struct store_metrics *metric
     if (views_hold(queryd->views, name, &store) != TS_OK)
         return;
     if (store_view(store, &view) == TS_OK && ts_view_stats(view, &stats) == TS_OK)
-        store_metrics_add(metrics, name, &stats);
+        store_metrics_add(metrics, name, &stats, NULL);
     store_release(store);
 }
 

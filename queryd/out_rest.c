@@ -1,6 +1,7 @@
 /* out_rest.c - health, catalogue, statistics, one record. */
 #include "queryd/out_rest.h"
 
+#include "common/limits.h"
 #include "common/log.h"
 #include "queryd/answer.h"
 #include "queryd/auth.h"
@@ -94,6 +95,7 @@ add_stats(struct ts_text *out, const struct ts_options *options, const struct ts
     }
     ts_text_printf(out, ",\"codec\":\"%s\",\"order\":\"%s\",\"sync\":\"%s\"",
                    ts_codec_name(options->codec), ts_order_name(options->order), sync);
+    ts_limits_json(options, out);
     add_number(out, "generation", stats->state.generation);
     add_number(out, "record_count", stats->n_records);
     add_number(out, "oldest_record", stats->state.oldest_no);

@@ -8,8 +8,8 @@
  * read blocks this stream's thread only. */
 #include "queryd/out_websocket.h"
 
-#include "common/log.h"
 #include "daemon/credential.h"
+#include "daemon/monotonic.h"
 #include "queryd/answer.h"
 #include "queryd/auth.h"
 #include "queryd/frames.h"
@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define STACK_BYTES ((size_t)128 * 1024)
 #define BATCH_BYTES 65536 /* frames composed before they are sent */
@@ -66,15 +65,6 @@ struct stream {
     char *key;   /* in text */
     char text[]; /* owned copies of key and filter */
 };
-
-static int64_t
-now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* ---- out ---- */
 
@@ -222,14 +212,13 @@ add_reset(struct stream *stream)
 static void
 add_damage(struct stream *stream, const struct ts_gap *gap)
 {
-    if (store_notes_damage(stream->store, gap->from_no))
-        ts_log(TS_LOG_ERROR, "%s: records %ju to %ju", ts_error_text(), (uintmax_t)gap->from_no,
-               (uintmax_t)gap->to_no);
+    store_tell_damage(stream->store, gap);
     frame_add_gap(&stream->out, gap, ts_error_text());
     count(&stream->counts->n_damages, 1);
 }
 
-/* A key that was revoked ends the stream, too. */
+/* A key that was revoked ends the stream, too. Looked at before what was waited for is sent: a
+ * second after it was revoked, nothing goes out any more. */
 static bool
 is_still_allowed(struct stream *stream, int64_t now)
 {
@@ -272,7 +261,7 @@ keep_alive(struct stream *stream, int64_t now)
 static bool
 keep_house(struct stream *stream)
 {
-    const int64_t now = now_ns();
+    const int64_t now = monotonic_ns();
 
     if (waiter_is_stopped(&stream->waiter)) {
         stream->n_messages += stream_windows_cut(&stream->windows, &stream->out);
@@ -287,7 +276,7 @@ send_batch(struct stream *stream)
 {
     if (!flush(stream))
         return false;
-    atomic_store_explicit(&stream->heard_ns, now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&stream->heard_ns, monotonic_ns(), memory_order_relaxed);
     return keep_house(stream);
 }
 
@@ -357,11 +346,12 @@ send_stream(void *arg)
         /* Before the look, so that what comes behind it is not slept over. */
         const uint32_t seen_count = waiter_count(&stream->waiter);
 
-        goes_on = send_all(stream) && keep_house(stream);
+        goes_on =
+            is_still_allowed(stream, monotonic_ns()) && send_all(stream) && keep_house(stream);
         give_back(&stream->out);
         give_back(&stream->windows.result);
-        if (goes_on)
-            waiter_sleep(&stream->waiter, seen_count, wake_up_ns(stream));
+        if (goes_on && waiter_sleep(&stream->waiter, seen_count, wake_up_ns(stream)))
+            stream->next_key_check_ns = 0;
     }
     return NULL;
 }
@@ -372,7 +362,7 @@ static void
 on_ready(struct http_socket *socket, void *arg)
 {
     struct stream *stream = arg;
-    const int64_t now = now_ns();
+    const int64_t now = monotonic_ns();
     pthread_attr_t attr;
 
     stream->socket = socket;
@@ -397,7 +387,7 @@ on_frame(struct http_socket *socket, void *arg, int opcode, bool is_final, const
     (void)opcode;
     (void)is_final;
     (void)data;
-    atomic_store_explicit(&stream->heard_ns, now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&stream->heard_ns, monotonic_ns(), memory_order_relaxed);
     if (bytes <= MAX_HEARD_BYTES)
         return true;
     http_socket_close(socket, CLOSE_TOO_LARGE, "message too large");

@@ -19,6 +19,7 @@ const struct http_route routes[] = {
     {"GET", STORE "/ws/read", out_websocket_read, &out_websocket_hooks},
     {"GET", STORE "/ws/write", forward_websocket_write, &message_socket_hooks},
     {"DELETE", STORE "/data/time/:timestamp", forward_http_delete_time, NULL},
+    {"DELETE", STORE "/data/range", forward_http_delete_range, NULL},
     {"GET", STORE "/schema", out_rest_schema, NULL},
     {"PUT", STORE "/schema", forward_http_put_schema, NULL},
     {"POST", STORE "/reset", forward_http_reset_store, NULL},

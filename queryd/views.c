@@ -2,8 +2,10 @@
 #include "queryd/views.h"
 
 #include "common/error.h"
+#include "common/log.h"
 #include "queryd/schema_cache.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,12 +16,15 @@
 #define N_BUCKETS 256u
 #define N_DAMAGES 16u
 #define N_SPARES 4u
+#define DAMAGE_LINES 20
+#define DAMAGE_PERIOD_S 60
 
 struct store {
     struct store *next; /* in its bucket; guarded by views->lock while is_listed */
     bool is_listed;     /* in the table, which holds a reference; guarded by views->lock */
     atomic_uint n_holders;
     struct ts_keyring *keys;            /* owned */
+    _Atomic uint64_t seen_reading;      /* of the keys: when it was last seen not to be stale */
     struct ts_view *_Atomic view;       /* owned; NULL until first asked for, then it stays */
     pthread_mutex_t lock;               /* guards the opening of view, and the rest */
     struct ts_cursor *spares[N_SPARES]; /* owned; on view */
@@ -158,6 +163,22 @@ new_store(struct views *views, const char *name, struct store **out)
     return TS_OK;
 }
 
+/* As is_stale(), with a look at the file of keys alone as long as that is the same. */
+static bool
+is_outdated(struct store *store)
+{
+    const uint64_t reading = ts_keyring_refresh(store->keys);
+    const struct ts_view *view = view_of(store);
+
+    /* relaxed: who sees an older number only looks once more than needed. */
+    if (reading == atomic_load_explicit(&store->seen_reading, memory_order_relaxed))
+        return view != NULL && ts_view_is_gone(view);
+    if (is_stale(store))
+        return true;
+    atomic_store_explicit(&store->seen_reading, reading, memory_order_relaxed);
+    return false;
+}
+
 /* The listed store of that name, unless it is stale: then it is taken out. Held on return. */
 static struct store *
 find(struct views *views, const char *name)
@@ -172,7 +193,7 @@ find(struct views *views, const char *name)
         store_hold(store);
     pthread_mutex_unlock(&views->lock);
     /* The look at the file system is not under the table's lock. */
-    if (store == NULL || !is_stale(store))
+    if (store == NULL || !is_outdated(store))
         return store;
     pthread_mutex_lock(&views->lock);
     if (store->is_listed) {
@@ -192,13 +213,13 @@ views_hold(struct views *views, const char *name, struct store **out)
     unsigned bucket;
     enum ts_err err;
 
-    if (!ts_name_is_valid(name))
-        return TS_FAIL_PLAIN(TS_E_KEY_STORE);
     store = find(views, name);
     if (store != NULL) {
         *out = store;
         return TS_OK;
     }
+    if (!ts_name_is_valid(name))
+        return TS_FAIL_PLAIN(TS_E_KEY_STORE);
     err = new_store(views, name, &store);
     if (err != TS_OK)
         return err;
@@ -217,6 +238,7 @@ views_hold(struct views *views, const char *name, struct store **out)
     pthread_mutex_unlock(&views->lock);
     if (other != store)
         store_release(store);
+    ts_keyring_refresh(other->keys);
     *out = other;
     return TS_OK;
 }
@@ -360,8 +382,9 @@ store_schema(struct store *store, struct ts_schema **out_schema)
     return schema_cache_hold(&store->schema, dir, out_schema);
 }
 
-bool
-store_notes_damage(struct store *store, uint64_t from_no)
+/* True if it is none of the last ones. */
+static bool
+is_new_damage(struct store *store, uint64_t from_no)
 {
     bool is_new = true;
 
@@ -373,4 +396,19 @@ store_notes_damage(struct store *store, uint64_t from_no)
         store->damages[store->n_damages++ % N_DAMAGES] = from_no;
     pthread_mutex_unlock(&store->lock);
     return is_new;
+}
+
+void
+store_tell_damage(struct store *store, const struct ts_gap *gap)
+{
+    static struct ts_log_limit limit = TS_LOG_LIMIT(DAMAGE_LINES, DAMAGE_PERIOD_S);
+    char others[64] = "";
+    uint64_t n_dropped;
+
+    if (!is_new_damage(store, gap->from_no) || !ts_log_allow(&limit, &n_dropped))
+        return;
+    if (n_dropped > 0)
+        snprintf(others, sizeof others, " (%" PRIu64 " more such gaps were not logged)", n_dropped);
+    ts_log(TS_LOG_ERROR, "%s: records %" PRIu64 " to %" PRIu64 "%s", ts_error_text(), gap->from_no,
+           gap->to_no, others);
 }

@@ -25,7 +25,7 @@ enum ts_err views_new(const char *data_dir, struct views **out) TS_MUST_USE;
 void views_free(struct views *views);
 
 /* TS_E_KEY_STORE for a name that no store can have, TS_E_NOMEM. Whether the store is there shows
- * when its keys are asked. */
+ * when its keys are asked; they are refreshed, so that ts_keyring_check_refreshed() may do that. */
 enum ts_err views_hold(struct views *views, const char *name, struct store **out) TS_MUST_USE;
 
 /* Remembers the store no longer: it turned out to be missing. */
@@ -53,7 +53,8 @@ void store_give_cursor(struct store *store, struct ts_cursor *cursor);
  * says. */
 enum ts_err store_schema(struct store *store, struct ts_schema **out_schema) TS_MUST_USE;
 
-/* True the first time that this damage is met, so that it is logged once. */
-bool store_notes_damage(struct store *store, uint64_t from_no);
+/* Records that cannot be read were met; the thread's error text says why. Logs it, each once, and
+ * some lines a minute over all stores: a store with a thousand damaged blocks fills no log. */
+void store_tell_damage(struct store *store, const struct ts_gap *gap);
 
 #endif

@@ -5,6 +5,8 @@
 #include "queryd/waiters.h"
 
 #include "common/error.h"
+#include "daemon/monotonic.h"
+#include "daemon/socket_close.h"
 #include "proto/control.h"
 
 #include <nng/nng.h>
@@ -15,7 +17,7 @@
 #include <time.h>
 
 #define N_BUCKETS 64u
-#define POLL_S 1
+#define POLL_MS 1000
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 250
 #define QUEUED_EVENTS 1024
@@ -47,21 +49,11 @@ bucket_of(const char *name, size_t bytes)
 }
 
 static void
-cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-static void
-wake(struct waiter *waiter)
+wake(struct waiter *waiter, bool has_new_keys)
 {
     pthread_mutex_lock(&waiter->lock);
     waiter->is_woken = true;
+    waiter->has_new_keys |= has_new_keys;
     pthread_cond_signal(&waiter->woken);
     pthread_mutex_unlock(&waiter->lock);
 }
@@ -69,13 +61,13 @@ wake(struct waiter *waiter)
 /* ---- events ---- */
 
 static void
-wake_store(struct waiters *waiters, const struct ts_span *store)
+wake_store(struct waiters *waiters, const struct ts_span *store, bool has_new_keys)
 {
     pthread_mutex_lock(&waiters->lock);
     for (struct waiter *w = waiters->buckets[bucket_of(store->at, store->bytes)]; w != NULL;
          w = w->next)
         if (strlen(w->name) == store->bytes && memcmp(w->name, store->at, store->bytes) == 0)
-            wake(w);
+            wake(w, has_new_keys);
     pthread_mutex_unlock(&waiters->lock);
 }
 
@@ -86,7 +78,7 @@ handle_event(struct waiters *waiters, const void *message, size_t bytes)
 
     /* What cannot be read is no event; the slow look makes up for it. */
     if (event_decode(message, bytes, &event) == TS_OK)
-        wake_store(waiters, &event.store);
+        wake_store(waiters, &event.store, event.kind == EVENT_KEYS);
 }
 
 static void
@@ -155,12 +147,11 @@ static void *
 poll_slowly(void *arg)
 {
     struct waiters *waiters = arg;
-    struct timespec until;
     bool is_stopped;
 
     do {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += POLL_S;
+        const struct timespec until = monotonic_after_ms(POLL_MS);
+
         pthread_mutex_lock(&waiters->poll_lock);
         while (!waiters->is_stopped &&
                pthread_cond_timedwait(&waiters->poll_stop, &waiters->poll_lock, &until) == 0)
@@ -187,8 +178,8 @@ waiters_open(const char *run_dir, struct waiters **out)
         return TS_FAIL(TS_E_NOMEM, "no memory for waiting streams");
     pthread_mutex_init(&waiters->lock, NULL);
     pthread_mutex_init(&waiters->poll_lock, NULL);
-    cond_init(&waiters->poll_stop);
-    cond_init(&waiters->emptied);
+    monotonic_cond_init(&waiters->poll_stop);
+    monotonic_cond_init(&waiters->emptied);
     err = subscribe(waiters, url);
     if (err == TS_OK && pthread_create(&waiters->poller, NULL, poll_slowly, waiters) != 0)
         err = TS_FAIL(TS_E_SYSTEM, "cannot start a thread");
@@ -216,8 +207,8 @@ waiters_close(struct waiters *waiters)
     }
     if (waiters->aio != NULL)
         nng_aio_stop(waiters->aio);
-    if (waiters->has_socket)
-        nng_close(waiters->socket);
+    if (waiters->has_socket && !socket_close(waiters->socket))
+        return;
     if (waiters->aio != NULL)
         nng_aio_free(waiters->aio);
     pthread_cond_destroy(&waiters->poll_stop);
@@ -236,7 +227,7 @@ waiters_add(struct waiters *waiters, struct waiter *waiter, const char *name, st
 
     *waiter = (struct waiter){.name = name, .view = view};
     pthread_mutex_init(&waiter->lock, NULL);
-    cond_init(&waiter->woken);
+    monotonic_cond_init(&waiter->woken);
     pthread_mutex_lock(&waiters->lock);
     waiter->next = *bucket;
     waiter->link = bucket;
@@ -268,11 +259,11 @@ waiter_count(const struct waiter *waiter)
     return ts_view_publish_count(waiter->view);
 }
 
-void
+bool
 waiter_sleep(struct waiter *waiter, uint32_t seen_count, int64_t until_ns)
 {
-    const struct timespec until = {.tv_sec = until_ns / 1000000000,
-                                   .tv_nsec = until_ns % 1000000000};
+    const struct timespec until = monotonic_at(until_ns);
+    bool has_new_keys;
 
     pthread_mutex_lock(&waiter->lock);
     waiter->seen_count = seen_count;
@@ -282,7 +273,10 @@ waiter_sleep(struct waiter *waiter, uint32_t seen_count, int64_t until_ns)
             break;
     waiter->is_asleep = false;
     waiter->is_woken = false;
+    has_new_keys = waiter->has_new_keys;
+    waiter->has_new_keys = false;
     pthread_mutex_unlock(&waiter->lock);
+    return has_new_keys;
 }
 
 bool
@@ -308,12 +302,8 @@ waiter_stop(struct waiter *waiter)
 void
 waiters_stop_all(struct waiters *waiters, unsigned timeout_ms)
 {
-    struct timespec until;
+    const struct timespec until = monotonic_after_ms(timeout_ms);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&waiters->lock);
     waiters->is_ending = true;
     for (unsigned i = 0; i < N_BUCKETS; i++)

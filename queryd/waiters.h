@@ -29,6 +29,7 @@ struct waiter {
     bool is_woken;
     bool is_stopped;
     bool is_asleep;
+    bool has_new_keys;   /* since the last sleep */
     uint32_t seen_count; /* while asleep */
 };
 
@@ -48,8 +49,9 @@ void waiters_remove(struct waiters *waiters, struct waiter *waiter);
 uint32_t waiter_count(const struct waiter *waiter);
 
 /* Sleeps until the store moved past `seen_count`, an event came for it, it was stopped, or
- * CLOCK_MONOTONIC reached until_ns. */
-void waiter_sleep(struct waiter *waiter, uint32_t seen_count, int64_t until_ns);
+ * CLOCK_MONOTONIC reached until_ns. True if the store's keys changed since the last sleep, so that
+ * the one that the stream was begun with may be none any more. */
+bool waiter_sleep(struct waiter *waiter, uint32_t seen_count, int64_t until_ns);
 
 bool waiter_is_stopped(struct waiter *waiter);
 void waiter_stop(struct waiter *waiter);

@@ -146,7 +146,9 @@ fill_a_disk(void)
         mount("tmpfs", scratch, "tmpfs", 0, "size=2m") != 0)
         return 0;
     err = ts_store_create(scratch, STORE, &options);
-    if (err != TS_E_FULL || strstr(ts_error_text(), "No space left") == NULL)
+    /* Told before anything was reserved, which would have left nothing to others for a while. */
+    if (err != TS_E_FULL ||
+        strstr(ts_error_text(), "No space left on device: the store takes ") == NULL)
         return 1;
     if (scratch_count() != 0)
         return 2;

@@ -2,8 +2,14 @@
 #include "ingestd/endpoint.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
+#include <nng/protocol/pubsub0/pub.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/util/platform.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +46,7 @@ Test(endpoint, lets_peers_in_again_after_one_that_vanished, .timeout = 60)
     if (__lsan_disable != NULL)
         __lsan_disable();
     cr_assert_eq(nng_rep0_open(&server), 0);
-    cr_assert_eq(
-        endpoint_open(&endpoint, server, nng_req0_open, run_dir, CONTROL_REQUEST_SOCKET, 0), TS_OK);
+    cr_assert_eq(endpoint_open(&endpoint, server, run_dir, CONTROL_REQUEST_SOCKET, 0), TS_OK);
     for (int i = 0; i < 3; i++) {
         connect_and_vanish(run_dir);
         endpoint_check(&endpoint);
@@ -59,6 +64,66 @@ Test(endpoint, lets_peers_in_again_after_one_that_vanished, .timeout = 60)
     if (__lsan_enable != NULL)
         __lsan_enable();
     snprintf(path, sizeof path, "%s/%s", run_dir, CONTROL_REQUEST_SOCKET);
+    unlink(path);
+    rmdir(run_dir);
+}
+
+/* ---- what a check leaves ---- */
+
+static atomic_bool is_over;
+
+static void *
+spin(void *arg)
+{
+    while (!atomic_load_explicit(&is_over, memory_order_relaxed))
+        ;
+    return arg;
+}
+
+static unsigned
+n_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    unsigned n = 0;
+
+    cr_assert_not_null(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n;
+}
+
+/* On one processor, with others who want it: what nng does at once is then cut into by what we do.
+ * A check by a dialer of nng's lost a descriptor, and memory, in one of 15. */
+Test(endpoint, a_check_leaves_nothing_behind, .timeout = 120)
+{
+    char run_dir[] = "/tmp/tsstore-endpoint-XXXXXX", path[128];
+    struct endpoint endpoint;
+    pthread_t spinners[2];
+    nng_socket server;
+    cpu_set_t one;
+    unsigned before;
+
+    cr_assert_not_null(mkdtemp(run_dir));
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    cr_assert_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    cr_assert_eq(nng_pub0_open(&server), 0);
+    cr_assert_eq(endpoint_open(&endpoint, server, run_dir, CONTROL_EVENT_SOCKET, 0), TS_OK);
+    before = n_descriptors();
+    for (size_t i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&spinners[i], NULL, spin, NULL), 0);
+    for (int i = 0; i < 200; i++)
+        endpoint_check(&endpoint);
+    atomic_store(&is_over, true);
+    for (size_t i = 0; i < 2; i++)
+        pthread_join(spinners[i], NULL);
+    for (int ms = 0; n_descriptors() > before && ms < 20000; ms++)
+        nng_msleep(1);
+    cr_expect_leq(n_descriptors(), before);
+    cr_expect_eq(endpoint_peers(&endpoint), 0);
+    nng_close(server);
+    snprintf(path, sizeof path, "%s/%s", run_dir, CONTROL_EVENT_SOCKET);
     unlink(path);
     rmdir(run_dir);
 }

@@ -109,6 +109,20 @@ Test(executed, the_oldest_are_forgotten_but_never_a_running_one)
     cr_expect_eq(begin(2, 2), EXECUTED_NEW);
 }
 
+Test(executed, keys_that_differ_by_a_multiple_of_the_slots_are_told_apart)
+{
+    for (uint64_t i = 1; i <= SLOTS; i++) {
+        cr_expect_eq(begin(i, i * SLOTS), EXECUTED_NEW);
+        finish(i, i * SLOTS, i % 3 == 0 ? 400 : 201, i % 2 == 0 ? "even" : "odd", NULL);
+    }
+    for (uint64_t i = 1; i <= SLOTS; i++) {
+        const bool was_refused = i % 3 == 0;
+
+        cr_expect_eq(begin(i, i * SLOTS), was_refused ? EXECUTED_NEW : EXECUTED_DONE, "%ju", i);
+        cr_expect(was_refused || body_is(i % 2 == 0 ? "even" : "odd"), "%ju", i);
+    }
+}
+
 Test(executed, one_scope_does_not_take_the_places_of_the_others)
 {
     cr_expect_eq(begin(1, 1), EXECUTED_NEW);

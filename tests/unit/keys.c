@@ -229,6 +229,32 @@ Test(keys, a_revoked_key_stops_at_once_and_the_others_stay)
     ts_keyring_close(ring);
 }
 
+Test(keys, between_two_looks_at_the_file_the_last_reading_counts)
+{
+    char first[TS_KEY_TEXT_BYTES], second[TS_KEY_TEXT_BYTES], id[TS_KEY_ID_BYTES];
+    const size_t bytes = TS_KEY_TEXT_BYTES - 1;
+    struct ts_keyring *ring = NULL;
+    uint64_t reading;
+
+    create(first);
+    cr_assert_eq(ts_keyring_open(dir, &ring), TS_OK);
+    cr_expect_eq(ts_keyring_check_refreshed(ring, first, bytes, TS_SCOPE_READ), TS_E_KEY_INVALID,
+                 "nothing was read yet");
+    cr_expect_eq(ts_keyring_check_refreshed(ring, NULL, 0, TS_SCOPE_READ), TS_E_KEY_MISSING);
+    cr_expect_eq(ts_keyring_check_refreshed(ring, "no key", 6, TS_SCOPE_READ), TS_E_KEY_FORMAT);
+    reading = ts_keyring_refresh(ring);
+    cr_expect_eq(ts_keyring_refresh(ring), reading, "the file is the same");
+    cr_expect_eq(ts_keyring_check_refreshed(ring, first, bytes, TS_SCOPE_READ), TS_OK);
+    create(second);
+    ts_key_id(first, id);
+    cr_assert_eq(ts_keys_revoke(dir, id), TS_OK);
+    cr_expect_eq(ts_keyring_check_refreshed(ring, first, bytes, TS_SCOPE_READ), TS_OK);
+    cr_expect_neq(ts_keyring_refresh(ring), reading);
+    cr_expect_eq(ts_keyring_check_refreshed(ring, first, bytes, TS_SCOPE_READ), TS_E_KEY_INVALID);
+    cr_expect_eq(ts_keyring_check_refreshed(ring, second, bytes, TS_SCOPE_READ), TS_OK);
+    ts_keyring_close(ring);
+}
+
 Test(keys, checks_come_in_the_contracts_order_with_its_words)
 {
     static const struct {

@@ -166,14 +166,17 @@ Test(metrics, all_samples_of_one_metric_stand_together)
     struct store_metrics metrics;
 
     store_metrics_init(&metrics, 2);
-    store_metrics_add(&metrics, "a", &stats);
+    store_metrics_add(&metrics, "a", &stats, &(struct store_syncs){.n_done = 7, .n_failed = 1});
     stats.durable_no = 100;
-    store_metrics_add(&metrics, "b", &stats);
-    store_metrics_add(&metrics, "one too many", &stats);
+    store_metrics_add(&metrics, "b", &stats, NULL);
+    store_metrics_add(&metrics, "one too many", &stats, NULL);
     store_metrics_write(&metrics, &out);
     cr_expect(says("tsstore_store_durable_lag_records{store=\"a\"} 2\n"
                    "tsstore_store_durable_lag_records{store=\"b\"} 0\n"));
     cr_expect(says("\ntsstore_stores 2\n"));
+    cr_expect(says("\ntsstore_syncs_total{store=\"a\"} 7\n"));
+    cr_expect(says("\ntsstore_sync_failures_total{store=\"a\"} 1\n"));
+    cr_expect(!says("tsstore_syncs_total{store=\"b\"}"), "another process syncs it");
     cr_expect(!says("one too many"));
     cr_expect(!says("tsstore_store_oldest_timestamp_seconds{"));
     store_metrics_done(&metrics);

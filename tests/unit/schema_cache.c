@@ -45,8 +45,8 @@ put(int n)
         sprintf(request + strlen(request), "%s{\"index\":%d,\"name\":\"f%d\",\"type\":\"int8\"}",
                 i > 1 ? "," : "", i, i);
     strcat(request, "]}");
-    cr_assert_eq(ts_schema_put(dir, request, strlen(request), &schema), TS_OK, "%s",
-                 ts_error_text());
+    cr_assert_eq(ts_schema_put(dir, request, strlen(request), TS_SCHEMA_AS_IS, &schema), TS_OK,
+                 "%s", ts_error_text());
     ts_schema_release(schema);
 }
 

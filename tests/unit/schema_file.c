@@ -61,7 +61,7 @@ read_file(void)
 static enum ts_err
 put(const char *request, struct ts_schema **out_schema)
 {
-    return ts_schema_put(dir, request, strlen(request), out_schema);
+    return ts_schema_put(dir, request, strlen(request), TS_SCHEMA_AS_IS, out_schema);
 }
 
 /* Version of the current schema, 0 for none, -1 if it can't be read. */
@@ -255,7 +255,8 @@ Test(schema_file, needs_a_directory)
     struct ts_schema *schema = NULL;
 
     cr_expect_eq(ts_schema_load("/tmp/tsstore-no-such-directory", &schema), TS_E_NOT_FOUND);
-    cr_expect_eq(ts_schema_put("/tmp/tsstore-no-such-directory", "{}", 2, &schema), TS_E_NOT_FOUND);
+    cr_expect_eq(ts_schema_put("/tmp/tsstore-no-such-directory", "{}", 2, TS_SCHEMA_AS_IS, &schema),
+                 TS_E_NOT_FOUND);
 }
 
 Test(schema_file, of_many_writers_at_once_loses_no_version)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static char data_dir[64];
 
@@ -161,6 +162,42 @@ Test(views, what_is_held_outlives_its_store_and_the_next_holder_gets_the_new_one
     views_free(views);
 }
 
+/* Who may read is asked of the last look, which each views_hold() takes. */
+static enum ts_err
+check(struct store *store, const char *key)
+{
+    return ts_keyring_check_refreshed(store_keys(store), key, strlen(key), TS_SCOPE_READ);
+}
+
+Test(views, each_holder_meets_the_keys_of_now_and_a_new_key_maps_nothing_again)
+{
+    struct views *views = open_views();
+    char first[TS_KEY_TEXT_BYTES], second[TS_KEY_TEXT_BYTES], dir[200];
+    struct store *before, *after;
+
+    create("s", 3, first);
+    snprintf(dir, sizeof dir, "%s/s", data_dir);
+    before = hold(views, "s");
+    cr_expect_eq(count_records(before), 3);
+    cr_expect_eq(check(before, first), TS_OK);
+    cr_assert_eq(ts_keys_regenerate(dir, "s", second), TS_OK);
+    after = hold(views, "s");
+    cr_expect_eq(before, after);
+    cr_expect_eq(check(after, first), TS_E_KEY_INVALID);
+    cr_expect_eq(check(after, second), TS_OK);
+    store_release(after);
+    remove_tree("s");
+    create("s", 1, first);
+    after = hold(views, "s");
+    cr_expect_neq(before, after);
+    cr_expect_eq(check(after, first), TS_OK);
+    cr_expect_eq(check(after, second), TS_E_KEY_INVALID);
+    cr_expect_eq(count_records(after), 1);
+    store_release(after);
+    store_release(before);
+    views_free(views);
+}
+
 Test(views, sweeping_lets_go_of_what_was_removed)
 {
     struct views *views = open_views();
@@ -183,18 +220,39 @@ Test(views, sweeping_lets_go_of_what_was_removed)
     views_free(views);
 }
 
-Test(views, damage_is_noted_once)
+/* How many lines log_file has by now that contain the text. */
+static unsigned
+lines_with(FILE *log_file, const char *text)
+{
+    char line[512];
+    unsigned n = 0;
+
+    rewind(log_file);
+    while (fgets(line, sizeof line, log_file) != NULL)
+        n += strstr(line, text) != NULL;
+    return n;
+}
+
+Test(views, damage_is_told_once_and_a_thousand_damages_are_no_flood)
 {
     struct views *views = open_views();
     struct store *store;
+    FILE *log_file = tmpfile();
 
+    cr_assert_not_null(log_file);
+    cr_assert(dup2(fileno(log_file), STDERR_FILENO) >= 0);
     store = hold(views, "x");
-    cr_expect(store_notes_damage(store, 7));
-    cr_expect(!store_notes_damage(store, 7));
-    cr_expect(store_notes_damage(store, 8));
-    cr_expect(!store_notes_damage(store, 7));
+    (void)TS_FAIL(TS_E_CORRUPT, "store x: data.tsdb: byte 4096: checksum");
+    for (int i = 0; i < 3; i++)
+        store_tell_damage(store, &(struct ts_gap){.from_no = 7, .to_no = 9, .lost = 3});
+    cr_expect_eq(lines_with(log_file, "data.tsdb: byte 4096: checksum: records 7 to 9"), 1);
+    for (uint64_t no = 1000; no < 2000; no++)
+        store_tell_damage(store, &(struct ts_gap){.from_no = no, .to_no = no, .lost = 1});
+    cr_expect_leq(lines_with(log_file, "checksum"), 20);
+    cr_expect_geq(lines_with(log_file, "checksum"), 2);
     store_release(store);
     views_free(views);
+    fclose(log_file);
 }
 
 struct crowd {
