@@ -80,6 +80,18 @@ Test(general, T004_an_unknown_path_is_plain_text_404)
     }
 }
 
+Test(general, T004_an_unknown_method_is_no_route_either)
+{
+    static const char *const methods[] = {"PUT", "PATCH", "DELETE", "POST"};
+
+    for (size_t i = 0; i < COUNTOF(methods); i++) {
+        struct answer answer = CALL(.method = methods[i], .path = "/health");
+
+        cr_expect_eq(answer.status, 404, "%s", methods[i]);
+        cr_expect_str_eq(answer.body, "404 page not found", "%s", methods[i]);
+    }
+}
+
 Test(general, T005_options_answers_204_for_any_path)
 {
     static const char *const paths[] = {"/api/stores/x/data", "/not/even/known"};
@@ -140,6 +152,26 @@ Test(general, T008_head_is_get_without_body)
     cr_expect_str_eq(strstr(raw, "\r\n\r\n"), "\r\n\r\n");
 }
 
+Test(general, T008_head_is_there_where_get_is)
+{
+    struct store store = store_fixture();
+    static const char *const tails[] = {"stats", "data/oldest", "data/newest", "data/range?after=0",
+                                        "data/time/1"};
+
+    put_ok(&store, 1, "1");
+    for (size_t i = 0; i < COUNTOF(tails); i++) {
+        const char *path = text("/api/stores/%s/%s", store.name, tails[i]);
+        struct answer got = CALL(.path = path, .key = store.key);
+        struct answer head = CALL(.method = "HEAD", .path = path, .key = store.key);
+
+        cr_expect_eq(head.status, 200, "%s", tails[i]);
+        cr_expect_eq(head.bytes, 0, "%s", tails[i]);
+        cr_expect_str_eq(answer_header(&head, "Content-Length"),
+                         answer_header(&got, "Content-Length"), "%s", tails[i]);
+        cr_expect_eq(CALL(.method = "HEAD", .path = path).status, 401, "%s", tails[i]);
+    }
+}
+
 Test(general, T009_T010_creating_takes_the_admin_key)
 {
     struct answer answer = CALL(.method = "POST", .path = "/api/stores", .body = "{\"name\":\"n\"}",
@@ -149,7 +181,16 @@ Test(general, T009_T010_creating_takes_the_admin_key)
     answer = CALL(.method = "POST", .path = "/api/stores", .body = "{\"name\":\"n\"}",
                   .type = "application/json", .admin_key = "another-key-of-good-length");
     expect_answer(answer, 401, "invalid admin key");
+    /* The header is looked at first, and the query only if it is empty. */
+    answer = CALL(.method = "POST", .path = "/api/stores?admin_key=" ADMIN_KEY,
+                  .body = "{\"name\":\"n\"}", .type = "application/json",
+                  .admin_key = "another-key-of-good-length");
+    expect_answer(answer, 401, "invalid admin key");
     cr_expect_str_eq(names(), "");
+    answer =
+        CALL(.method = "POST", .path = "/api/stores?admin_key=" ADMIN_KEY,
+             .body = "{\"name\":\"n\"}", .type = "application/json", .header = {"X-Admin-Key;"});
+    expect_answer(answer, 201, NULL);
 }
 
 Test(general, T011_a_new_store_shows_its_key_once)
@@ -283,7 +324,8 @@ Test(general, T019_T020_T021_T022_keys_are_checked_in_order)
     };
     static const char *const tails[] = {"stats", "data/oldest", "data/range", "data/time/5"};
 
-    store_fixture();
+    struct store store = store_fixture();
+
     for (size_t i = 0; i < COUNTOF(rows); i++)
         for (size_t k = 0; k < COUNTOF(tails); k++) {
             struct answer answer = CALL(.path = text("/api/stores/%s/%s", rows[i].store, tails[k]),
@@ -291,6 +333,10 @@ Test(general, T019_T020_T021_T022_keys_are_checked_in_order)
 
             expect_answer(answer, 401, rows[i].error);
         }
+    /* Even one that opens another store. */
+    for (size_t k = 0; k < COUNTOF(tails); k++)
+        expect_answer(CALL(.path = text("/api/stores/none/%s", tails[k]), .key = store.key), 401,
+                      "authentication failed");
 }
 
 Test(general, T023_T024_T025_a_key_has_three_places)
@@ -303,6 +349,12 @@ Test(general, T023_T024_T025_a_key_has_three_places)
 
     cr_expect_eq(CALL(.path = path, .header = {bearer}).status, 200);
     cr_expect_eq(CALL(.path = text("%s?api_key=%s", path, store.key)).status, 200);
+    /* The first that is not empty counts. */
+    cr_expect_eq(CALL(.path = path, .header = {"X-API-Key;", bearer}).status, 200);
+    cr_expect_eq(CALL(.path = text("%s?api_key=%s", path, store.key),
+                      .header = {"X-API-Key;", "Authorization: Bearer "})
+                     .status,
+                 200);
     answer = CALL(.path = path, .key = wrong, .header = {bearer});
     expect_answer(answer, 401, "invalid API key");
     answer = CALL(.path = text("%s?api_key=%s", path, store.key),

@@ -38,6 +38,21 @@ data_at(const struct store *store, int64_t time_ns)
     return out;
 }
 
+/* The same of the newest object, as a list shows it. */
+static const char *
+listed_data(const struct store *store)
+{
+    struct answer answer = store_get(store, "/data/newest?limit=1");
+    json_t *object = json_array_get(json_object_get(answer.json, "objects"), 0);
+    char *out = json_dumps(json_object_get(object, "data"),
+                           JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+
+    cr_assert_eq(answer.status, 200, "%s", answer.body);
+    cr_assert_not_null(out, "%s", answer.body);
+    keep(out, free);
+    return out;
+}
+
 static struct store
 small_ring(void)
 {
@@ -143,6 +158,8 @@ Test(insert, T038_null_is_a_value)
     cr_expect_eq(answer.status, 201, "%s", answer.body);
     cr_expect_eq(member(&answer, "size"), 4);
     cr_expect_str_eq(data_at(&store, 9), "null");
+    cr_expect_str_eq(list_all(&store), "9");
+    cr_expect_str_eq(listed_data(&store), "null");
 }
 
 Test(insert, T039_T040_T041_refuses_a_timestamp_that_is_not_newer)
@@ -229,6 +246,7 @@ Test(insert, T048_T049_T051_binary_stores_take_bytes)
     empty = store_post(&store, "application/octet-stream", NULL, 0);
     cr_assert_eq(empty.status, 201, "%s", empty.body);
     cr_expect_eq(member(&empty, "size"), 0);
+    cr_expect_str_eq(listed_data(&store), "\"\"");
     cr_expect_str_eq(data_at(&store, member(&empty, "timestamp")), "\"\"");
     expect_answer(post(&store, "{\"data\":1}"), 400, "data does not match store's data type");
 }
@@ -237,12 +255,14 @@ Test(insert, T050_text_stores_take_any_bytes_and_show_utf8)
 {
     struct store store = store_of_type("text");
     struct answer answer = store_post(&store, "text/plain", "he\xffy", 4);
+    const char *listed = listed_data(&store);
     struct answer marked = store_post(&store, "Text/Plain; charset=utf-8", "a\"\\\n\x01z", 6);
     struct answer empty = store_post(&store, "text/plain", NULL, 0);
 
     cr_assert_eq(answer.status, 201, "%s", answer.body);
     cr_expect_eq(member(&answer, "size"), 4);
     cr_expect_str_eq(data_at(&store, member(&answer, "timestamp")), "\"he\\uFFFDy\"");
+    cr_expect_str_eq(listed, "\"he\\uFFFDy\"");
     cr_assert_eq(marked.status, 201, "%s", marked.body);
     cr_expect_str_eq(data_at(&store, member(&marked, "timestamp")), "\"a\\\"\\\\\\n\\u0001z\"");
     cr_assert_eq(empty.status, 201, "%s", empty.body);

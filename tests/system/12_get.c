@@ -15,7 +15,8 @@ Test(get, T060_one_object_has_four_fields)
                  1767225600000000000);
     cr_expect_eq(json_integer_value(json_object_get(answer.json, "size")), 10);
     cr_expect(json_is_integer(json_object_get(answer.json, "block_num")), "%s", answer.body);
-    cr_expect_not_null(json_object_get(json_object_get(answer.json, "data"), "t"));
+    cr_expect_eq(json_real_value(json_object_get(json_object_get(answer.json, "data"), "t")), 21.5);
+    cr_expect_eq(json_object_size(answer.json), 4, "%s", answer.body);
 }
 
 Test(get, T061_an_empty_store_says_so)

@@ -1,12 +1,7 @@
 /* 14_read_stream.c - ws/read: history, caught_up, what comes then, gaps. */
 #include "tests/system/harness.h"
 
-#include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 static struct store store;
 
@@ -67,6 +62,7 @@ Test(read_stream, T171_from_is_inclusive)
     ws_expect(ws, "data 20 \"needle\"");
     ws_expect(ws, "data 30 {\"n\":3}");
     ws_expect(ws, "caught_up");
+    cr_expect_str_eq(ws_word(ws, 200), "silence");
 }
 
 Test(read_stream, T172_from_now_is_caught_up_at_once)
@@ -184,6 +180,23 @@ Test(read_stream, T178_five_thousand_arrive_in_order_each_once)
     cr_expect_str_eq(ws_word(ws, 200), "silence");
 }
 
+/* As above, one POST each, through queryd. */
+Test(read_stream, T178_five_thousand_posts_arrive_in_order_each_once)
+{
+    struct store wide = store_create("{\"name\":\"wide\"}");
+    struct ws *ws = ws_read_open(&wide, "from=now");
+
+    ws_expect(ws, "caught_up");
+    for (int64_t t = 1; t <= 5000; t++) {
+        put_ok(&wide, t, "1");
+        if (t % 1000 != 0)
+            continue;
+        for (int64_t seen = t - 999; seen <= t; seen++)
+            ws_expect(ws, text("data %jd 1", (intmax_t)seen));
+    }
+    cr_expect_str_eq(ws_word(ws, 200), "silence");
+}
+
 Test(read_stream, T178_history_and_news_join_without_seam)
 {
     struct store wide = store_create("{\"name\":\"wide\"}");
@@ -212,166 +225,143 @@ Test(read_stream, T178_history_and_news_join_without_seam)
     cr_expect_leq(n_caught_up, 1);
 }
 
-/* ---- a client that can stop reading ---- */
+/* ---- the end ---- */
 
-struct raw_ws {
-    int fd;
-    bool has_ended;
-    size_t start, used;
-    uint8_t buffer[1 << 20];
-};
-
-static struct raw_ws raw;
-
-static bool
-raw_fill(void)
-{
-    struct pollfd in = {.fd = raw.fd, .events = POLLIN};
-    ssize_t n;
-
-    memmove(raw.buffer, raw.buffer + raw.start, raw.used - raw.start);
-    raw.used -= raw.start;
-    raw.start = 0;
-    if (poll(&in, 1, PATIENCE_MS) != 1)
-        return false;
-    n = recv(raw.fd, raw.buffer + raw.used, sizeof raw.buffer - raw.used, 0);
-    raw.used += n > 0 ? (size_t)n : 0;
-    raw.has_ended = n <= 0;
-    return n > 0;
-}
-
-static void
-raw_open(const char *query)
-{
-    char request[512];
-    uint8_t *end;
-    int n = snprintf(request, sizeof request,
-                     "GET /api/stores/%s/ws/read?%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-                     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-API-Key: %s\r\n\r\n",
-                     store.name, query, store.key);
-
-    raw.start = raw.used = 0;
-    raw.fd = tcp_connect(site.queryd[0].port, 4096);
-    cr_assert_eq(send(raw.fd, request, (size_t)n, 0), n);
-    while ((end = memmem(raw.buffer, raw.used, "\r\n\r\n", 4)) == NULL)
-        cr_assert(raw_fill(), "no handshake");
-    cr_assert_eq(strncmp((char *)raw.buffer, "HTTP/1.1 101 ", 13), 0, "%.200s", raw.buffer);
-    cr_expect_not_null(memmem(raw.buffer, raw.used, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 28));
-    raw.start = (size_t)(end - raw.buffer) + 4;
-}
-
-/* The opcode of the next frame and its payload, which is valid until the next call. -1: the end. */
-static int
-raw_frame(const uint8_t **out_payload, size_t *out_bytes)
-{
-    for (;;) {
-        const uint8_t *at = raw.buffer + raw.start;
-        const size_t have = raw.used - raw.start;
-        size_t head = 2, bytes = have >= 2 ? at[1] & 0x7fu : 0;
-
-        if (have >= 4 && bytes == 126) {
-            head = 4;
-            bytes = (size_t)at[2] << 8 | at[3];
-        } else if (have >= 10 && bytes == 127) {
-            head = 10;
-            bytes = (size_t)at[6] << 24 | (size_t)at[7] << 16 | (size_t)at[8] << 8 | at[9];
-        } else if (bytes >= 126) {
-            head = sizeof raw.buffer; /* its length is not there yet */
-        }
-        if (have >= 2 && head <= have && bytes <= have - head) {
-            *out_payload = at + head;
-            *out_bytes = bytes;
-            raw.start += head + bytes;
-            return at[0] & 15;
-        }
-        if (!raw_fill())
-            return -1;
-    }
-}
-
-static void
-raw_send(int opcode, const char *payload, size_t bytes)
-{
-    uint8_t frame[6 + 125] = {(uint8_t)(0x80 | opcode), (uint8_t)(0x80 | bytes)};
-
-    cr_assert(bytes <= 125);
-    memcpy(frame + 6, payload, bytes); /* a mask of zeros */
-    cr_assert_eq(send(raw.fd, frame, 6 + bytes, MSG_NOSIGNAL), (ssize_t)(6 + bytes));
-}
-
-static json_t *
-raw_message(void)
-{
-    const uint8_t *payload;
-    size_t bytes;
-    int opcode;
-
-    while ((opcode = raw_frame(&payload, &bytes)) == 9 || opcode == 10)
-        continue;
-    return opcode == 1 ? json_loadb((const char *)payload, bytes, 0, NULL) : NULL;
-}
-
-/* By hand, because nng's client does not always notice an end that was announced. */
 Test(read_stream, T174_a_bad_from_is_an_error_and_the_end)
 {
     static const char *const queries[] = {"from=abc", "from=1.5", "from=99999999999999999999"};
 
     put_three();
     for (size_t i = 0; i < COUNTOF(queries); i++) {
-        const uint8_t *payload;
-        size_t bytes;
-        json_t *message;
+        struct ws *ws = ws_read_open(&store, queries[i]);
+        const char *word = ws_word(ws, PATIENCE_MS);
 
-        raw_open(queries[i]);
-        message = raw_message();
-        cr_assert_not_null(message, "%s", queries[i]);
-        cr_expect_str_eq(json_string_value(json_object_get(message, "type")), "error");
-        cr_expect_not_null(json_string_value(json_object_get(message, "message")));
-        json_decref(message);
-        cr_assert_eq(raw_frame(&payload, &bytes), 8, "%s", queries[i]);
-        cr_expect(bytes >= 2 && payload[0] == 1008 >> 8 && payload[1] == (1008 & 255));
-        cr_expect_eq(raw_frame(&payload, &bytes), -1);
-        cr_expect_eq(raw.has_ended, true, "%s: the connection stays", queries[i]);
-        close(raw.fd);
+        cr_expect_eq(strncmp(word, "error ", 6), 0, "%s: %s", queries[i], word);
+        cr_expect_str_eq(ws_await_end(ws), "1008 bad parameter");
     }
 }
 
 Test(read_stream, a_stream_of_a_dropped_store_is_told_and_closed)
 {
-    const uint8_t *payload;
+    struct ws *ws;
     struct answer answer;
-    json_t *message;
+    const char *data;
     size_t bytes;
 
     put_three();
-    raw_open("from=now");
-    message = raw_message();
-    cr_assert_not_null(message);
-    cr_expect_str_eq(json_string_value(json_object_get(message, "type")), "caught_up");
-    json_decref(message);
+    ws = ws_read_open(&store, "from=now");
+    ws_expect(ws, "caught_up");
     answer = CALL(.method = "DELETE", .path = text("/api/stores/%s", store.name), .key = store.key);
     cr_assert_eq(answer.status, 200, "%s", answer.body);
-    message = raw_message();
-    cr_assert_not_null(message);
-    cr_expect_str_eq(json_string_value(json_object_get(message, "message")), "store is closed");
-    json_decref(message);
-    cr_assert_eq(raw_frame(&payload, &bytes), 8);
-    cr_expect(bytes >= 2 && payload[0] == 1001 >> 8 && payload[1] == (1001 & 255));
-    cr_expect_eq(raw_frame(&payload, &bytes), -1);
-    close(raw.fd);
+    ws_expect(ws, "error store is closed");
+    /* Who does not answer the close is left, too. */
+    cr_assert_eq(ws_next_frame(ws, PATIENCE_MS, &data, &bytes), FRAME_CLOSE);
+    cr_expect_str_eq(ws_await_end(ws), "1001 store is closed");
+}
+
+Test(read_stream, pings_are_answered_and_a_close_is_returned)
+{
+    struct ws *ws = ws_read_open(&store, "from=now");
+    const char *data;
+    size_t bytes;
+    int opcode;
+
+    ws_tell_frame(ws, FRAME_PING, "hello", 5);
+    while ((opcode = ws_next_frame(ws, PATIENCE_MS, &data, &bytes)) == FRAME_TEXT)
+        continue;
+    cr_assert_eq(opcode, FRAME_PONG);
+    cr_expect(bytes == 5 && memcmp(data, "hello", 5) == 0);
+    ws_tell(ws, "messages of the client are ignored");
+    ws_tell_frame(ws, FRAME_CLOSE, "\x03\xe8", 2);
+    cr_expect_str_eq(ws_await_end(ws), "1000");
+}
+
+/* The client says so while the stream's sender is at it. */
+Test(read_stream, nothing_comes_behind_the_answer_to_a_close)
+{
+    struct store wide = store_create("{\"name\":\"wide\"}");
+
+    feed(&wide, 1, 20000, 100, 8);
+    for (int i = 0; i < 50; i++) {
+        struct ws *ws = ws_read_open(&wide, "from=0");
+
+        cr_assert_not_null(ws_next(ws, PATIENCE_MS, NULL));
+        ws_tell_frame(ws, FRAME_CLOSE, "\x03\xe8", 2);
+        cr_expect_str_eq(ws_await_end(ws), "1000");
+    }
+}
+
+/* ---- a client that stops reading ---- */
+
+static struct ws *
+open_still(void)
+{
+    struct ws *ws = WS_OPEN(.path = text("/api/stores/%s/ws/read?from=0", store.name),
+                            .key = store.key, .receive_bytes = 4096);
+
+    cr_assert_not_null(ws);
+    return ws;
+}
+
+/* By all streams together. */
+static int64_t
+n_sent(void)
+{
+    static const char name[] = "\ntsstore_stream_messages_total ";
+    const char *at = strstr(CALL(.path = "/metrics").body, name);
+
+    cr_assert_not_null(at);
+    return strtoll(at + sizeof name - 1, NULL, 10);
+}
+
+/* The number of objects up to the one at `last`, lost ones not counted. */
+static int64_t
+read_up_to(struct ws *ws, int64_t last)
+{
+    const char *end = text("data %jd ", (intmax_t)last);
+    int64_t n = 0;
+
+    for (;;) {
+        const char *word = ws_word(ws, PATIENCE_MS);
+
+        if (strcmp(word, "gap") == 0)
+            continue;
+        cr_assert_eq(strncmp(word, "data ", 5), 0, "%s", word);
+        n++;
+        if (strncmp(word, end, strlen(end)) == 0)
+            return n;
+    }
+}
+
+/* Feeds until a stream whose client stands still is stuck, with all buffers on the way full, and
+ * was lapped; `along`, unless NULL, is read meanwhile. Gives the last object's time. What is waited
+ * for is this, and no amount: queryd gives up who takes nothing for 30 s. */
+static int64_t
+feed_until_stuck(struct ws *along)
+{
+    enum { SLICE = 2000, RING = 500 };
+    int64_t last = 0, n_along = 0, before, n = 0;
+
+    do {
+        cr_assert_lt(last, 1000000, "it takes everything");
+        before = n;
+        feed(&store, last + 1, last + SLICE, 1000, 150);
+        last += SLICE;
+        if (along != NULL)
+            n_along += read_up_to(along, last);
+        n = n_sent() - n_along;
+    } while (n != before || last - n < RING + SLICE);
+    return last;
 }
 
 Test(read_stream, T179_a_lapped_reader_is_told_what_it_lost)
 {
-    enum { LAST = 120000 };
+    struct ws *ws = open_still();
+    const int64_t last = feed_until_stuck(NULL);
     int64_t n_seen = 0, n_lost = 0, n_gaps = 0, next = 1;
 
-    raw_open("from=0");
-    /* Far more than the ring and all buffers on the way hold: some 30 MB of messages. */
-    feed(&store, 1, LAST, 1000, 150);
-    while (next <= LAST) {
-        json_t *message = raw_message();
+    while (next <= last) {
+        json_t *message = ws_next(ws, PATIENCE_MS, NULL);
         const char *type = json_string_value(json_object_get(message, "type"));
 
         cr_assert_not_null(type, "the stream ended after %jd", (intmax_t)next - 1);
@@ -394,56 +384,26 @@ Test(read_stream, T179_a_lapped_reader_is_told_what_it_lost)
             n_seen++;
             next++;
         }
-        json_decref(message);
     }
-    close(raw.fd);
     cr_expect_geq(n_gaps, 1);
-    cr_expect_eq(n_seen + n_lost, LAST);
+    cr_expect_eq(n_seen + n_lost, last);
 }
 
 Test(read_stream, a_reader_that_stops_holds_up_nobody)
 {
     struct ws *ws = ws_read_open(&store, "from=now");
     struct store other = store_create("{\"name\":\"other\"}");
-    int64_t before;
+    int64_t last, before;
 
     ws_expect(ws, "caught_up");
-    raw_open("from=0");
-    feed(&store, 1, 60000, 1000, 150);
+    open_still();
+    last = feed_until_stuck(ws);
     before = clock_ms();
     put_ok(&other, 1, "1");
     cr_expect_str_eq(list_all(&other), "1");
-    put_ok(&store, 70000, "7");
-    for (const char *word = ""; strcmp(word, "data 70000 7") != 0;) {
-        word = ws_word(ws, PATIENCE_MS);
-        cr_assert(strncmp(word, "data ", 5) == 0 || strcmp(word, "gap") == 0, "%s", word);
-    }
+    put_ok(&store, last + 1, "7");
+    ws_expect(ws, text("data %jd 7", (intmax_t)last + 1));
     cr_expect_lt(clock_ms() - before, 20000);
-    close(raw.fd);
-}
-
-Test(read_stream, pings_are_answered_and_a_close_is_returned)
-{
-    const uint8_t *payload;
-    size_t bytes;
-    int opcode;
-
-    raw_open("from=now");
-    raw_send(9, "hello", 5);
-    while ((opcode = raw_frame(&payload, &bytes)) == 1)
-        continue;
-    cr_expect_eq(opcode, 10);
-    cr_expect(bytes == 5 && memcmp(payload, "hello", 5) == 0);
-    raw_send(1, "messages of the client are ignored", 34);
-    raw_send(8, "\x03\xe8", 2);
-    do
-        opcode = raw_frame(&payload, &bytes);
-    while (opcode != 8 && opcode != -1);
-    cr_expect_eq(opcode, 8);
-    cr_expect(bytes >= 2 && payload[0] == 3 && payload[1] == 0xe8);
-    while (opcode != -1)
-        opcode = raw_frame(&payload, &bytes);
-    close(raw.fd);
 }
 
 Test(read_stream, a_refused_key_is_an_ordinary_answer)

@@ -40,15 +40,24 @@ expect_start(const char *answer, const char *want)
               answer != NULL ? answer : "end of file", want);
 }
 
+static json_t *
+newest_object(const struct store *of)
+{
+    struct answer answer = store_get(of, "/data/newest?limit=1");
+    json_t *object = json_array_get(json_object_get(answer.json, "objects"), 0);
+
+    cr_assert_not_null(object, "%s", answer.body);
+    return object;
+}
+
 /* The newest object's data. */
 static const char *
 newest(const struct store *of)
 {
-    struct answer answer = store_get(of, "/data/newest?limit=1");
-    json_t *object = json_array_get(json_object_get(answer.json, "objects"), 0);
-    char *out = json_dumps(json_object_get(object, "data"), JSON_COMPACT | JSON_ENCODE_ANY);
+    char *out =
+        json_dumps(json_object_get(newest_object(of), "data"), JSON_COMPACT | JSON_ENCODE_ANY);
 
-    cr_assert_not_null(out, "%s", answer.body);
+    cr_assert_not_null(out);
     keep(out, free);
     return out;
 }
@@ -125,7 +134,7 @@ Test(socket_lines, T244_a_bad_line_keeps_the_connection)
 
     line_login(&client, &store);
     for (size_t i = 0; i < COUNTOF(bad); i++)
-        expect_start(line_ask(&client, "%s", bad[i]), "ERROR ");
+        expect_start(line_ask(&client, "%s", bad[i]), "ERROR invalid JSON: ");
     cr_expect_str_eq(line_ask(&client, "{\"t\":"),
                      "ERROR invalid JSON: unexpected end of JSON input");
     accepted(line_ask(&client, "{\"a\":1}"));
@@ -181,14 +190,10 @@ Test(socket_lines, T247_blanks_around_a_line_are_not_stored)
     line_login(&client, &store);
     accepted(line_ask(&client, "{\"a\":2}\r"));
     cr_expect_str_eq(newest(&store), "{\"a\":2}");
-    cr_expect_eq(
-        json_integer_value(json_object_get(
-            json_array_get(
-                json_object_get(store_get(&store, "/data/newest?limit=1").json, "objects"), 0),
-            "size")),
-        7);
+    cr_expect_eq(json_integer_value(json_object_get(newest_object(&store), "size")), 7);
     accepted(line_ask(&client, "  [1,2]  "));
     cr_expect_str_eq(newest(&store), "[1,2]");
+    cr_expect_eq(json_integer_value(json_object_get(newest_object(&store), "size")), 5);
     line_close(&client);
 }
 

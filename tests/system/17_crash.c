@@ -194,12 +194,25 @@ Test(crash, T281_parallel_first_requests_with_wrong_keys)
     cr_expect_eq(CALL(.path = "/health").status, 200);
 }
 
+/* The object that was just made. */
+static struct answer
+find(const struct store *store, const struct answer *made)
+{
+    struct answer answer =
+        store_get(store, "/data/time/%jd",
+                  (intmax_t)json_integer_value(json_object_get(made->json, "timestamp")));
+
+    cr_expect_eq(answer.status, 200, "%s", answer.body);
+    return answer;
+}
+
 Test(crash, T282_chosen_content_is_only_content)
 {
     struct store store = store_of_type("binary");
     char object[268] = {0};
     const int64_t started = clock_ms();
     struct answer first, second, lists;
+    const char *want;
 
     object[224] = 0x18;
     first = store_post(&store, "application/octet-stream", object, sizeof object);
@@ -213,4 +226,8 @@ Test(crash, T282_chosen_content_is_only_content)
     cr_expect_eq(json_integer_value(json_object_get(
                      json_array_get(json_object_get(lists.json, "objects"), 0), "size")),
                  268);
+    /* Base64 of 224 zeros, 0x18, 43 zeros; and of "x". */
+    want = text("\"data\":\"%sAAAY%s==\"", repeat('A', 296), repeat('A', 58));
+    cr_expect_not_null(strstr(find(&store, &first).body, want), "%s", want);
+    cr_expect_not_null(strstr(find(&store, &second).body, "\"data\":\"eA==\""));
 }

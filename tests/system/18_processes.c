@@ -217,6 +217,27 @@ Test(processes, T271_a_second_ingestd_is_refused_and_told_who)
     cr_expect(process_is_alive(&site.ingestd));
 }
 
+Test(processes, T271_a_second_serve_is_refused_and_told_who)
+{
+    struct store store = store_fixture();
+    const char *const env[] = {"TSSTORE_ADMIN_KEY=" ADMIN_KEY,
+                               text("TSSTORE_CONFIG=%s", site.config),
+                               text("TSSTORE_DATA_PATH=%s", site.data),
+                               text("TSSTORE_RUN_DIR=%s/other-run", site.root),
+                               text("TSSTORE_SOCKET_PATH=%s/other-run/s", site.root),
+                               "TSSTORE_PORT=0",
+                               "TSSTORE_INGEST_HTTP=127.0.0.1:0",
+                               NULL};
+    struct run second = run_program(env, NULL, "tsstore", "serve", NULL);
+
+    cr_expect_eq(second.status, 1, "%s", second.err);
+    cr_expect_not_null(strstr(second.err, text("locked by ingestd, pid %d", site.ingestd.pid)),
+                       "%s", second.err);
+    put_ok(&store, 1, "1");
+    cr_expect(process_is_alive(&site.ingestd));
+    cr_expect(process_is_alive(&site.queryd[0]));
+}
+
 Test(processes, T271_the_socket_of_a_living_ingestd_is_not_taken)
 {
     struct store store = store_fixture();
@@ -342,7 +363,7 @@ Test(processes, more_connections_than_allowed_are_told_503)
 {
     static const char request[] = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
     struct store store = store_fixture();
-    char buffer[512];
+    char buffer[2048];
     int fds[72]; /* within the few workers that only say no */
 
     /* Each is used once, so that it is known to be counted, and kept. */

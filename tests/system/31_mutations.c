@@ -39,6 +39,14 @@ restart_ingestd(void)
     ingestd_start();
 }
 
+static void
+restart_all(void)
+{
+    cr_assert_eq(process_stop(&site.queryd[0], PATIENCE_MS), 0);
+    restart_ingestd();
+    queryd_start(0);
+}
+
 /* ---- drop ---- */
 
 static void
@@ -103,15 +111,18 @@ static void *
 put_until_refused(void *arg)
 {
     static int statuses[4];
-    int *status = &statuses[*(int *)arg];
+    const int i = *(int *)arg;
+    struct answer answer;
 
     do {
-        *status = CALL(.method = "POST", .path = text("/api/stores/%s/data", store.name),
-                       .key = store.key, .type = "application/json", .body = "{\"data\":1}",
-                       .port = *(int *)arg % 2 == 0 ? 0 : site.ingestd.port)
-                      .status;
-    } while (*status == 201);
-    return status;
+        answer = CALL(.method = "POST", .path = text("/api/stores/%s/data", store.name),
+                      .key = store.key, .type = "application/json", .body = "{\"data\":1}",
+                      .port = i % 2 == 0 ? 0 : site.ingestd.port);
+    } while (answer.status == 201);
+    statuses[i] = answer.status;
+    cr_expect_str_eq(answer_error(&answer),
+                     answer.status == 500 ? "store is closed" : "authentication failed");
+    return &statuses[i];
 }
 
 Test(mutations, a_store_can_be_dropped_while_clients_write)
@@ -198,7 +209,7 @@ Test(mutations, T070_deleted_objects_stay_away_after_a_restart)
     expect_message(delete_at("1"), "object deleted");
     expect_message(delete_at("50"), "object deleted");
     expect_message(delete_at("100"), "object deleted");
-    restart_ingestd();
+    restart_all();
     after = list_all(&store);
     cr_expect_eq(strncmp(after, "2 3 ", 4), 0, "%.20s", after);
     cr_expect_not_null(strstr(after, " 49 51 "));
@@ -233,7 +244,7 @@ Test(mutations, T071_T072_T073_a_reset_store_is_empty_and_stays_so)
     expect_answer(store_get(&store, "/data/time/5"), 404, NULL);
     put_ok(&store, 7, "1");
     cr_expect_str_eq(list_all(&store), "7");
-    restart_ingestd();
+    restart_all();
     cr_expect_str_eq(list_all(&store), "7");
 }
 
@@ -250,6 +261,8 @@ Test(mutations, T074_a_reset_keeps_schema_and_key)
     put_ok(&schema, 1, "{\"a\":false}");
     expect_answer(put(&schema, 2, "{\"b\":1}"), 400, "schema validation failed: *");
     cr_expect_str_eq(list_all(&schema), "1");
+    cr_expect_str_eq(store_get(&schema, "/schema").body,
+                     "{\"version\":1,\"fields\":[{\"index\":1,\"name\":\"a\",\"type\":\"bool\"}]}");
 }
 
 Test(mutations, a_stream_is_told_of_a_reset_and_goes_on)

@@ -97,6 +97,7 @@ Test(ws_write, T151_a_plain_get_is_400)
 
         cr_expect_eq(answer.status, 400);
         cr_expect_str_eq(answer.body, "Bad Request");
+        cr_expect_eq(strncmp(answer_header(&answer, "Content-Type"), "text/plain", 10), 0);
     }
 }
 

@@ -63,7 +63,7 @@ range(const char *query)
                         (intmax_t)(BASE + 600 * SECOND), query));
 }
 
-Test(aggregation, T130_to_T136_what_functions_give)
+Test(aggregation, T130_T131_T132_T133_T134_T135_T136_what_functions_give)
 {
     static const struct {
         const char *query, *want;
@@ -78,6 +78,9 @@ Test(aggregation, T130_to_T136_what_functions_give)
          "\"v_sum\":60}"},
         {"agg_window=1m&agg_fields=v:avg%2Bmax,s:count&agg_default=last&limit=1",
          "60 {\"s\":3,\"v_avg\":20,\"v_max\":30}"},
+        {"agg_window=1m&agg_fields=v:avg,v:max&limit=1", "60 {\"s\":\"c\",\"v\":30}"},
+        {"agg_window=1m&agg_fields=,%20v%20:%20avg%20%2B%20min%20,,s:count,&limit=1",
+         "60 {\"s\":3,\"v_avg\":20,\"v_min\":10}"},
         {"agg_window=1m&agg_fields=s:max&limit=1", "60 {\"s\":null,\"v\":30}"},
         {"agg_window=1m&limit=2", "60 {\"s\":\"c\",\"v\":30}; 120 {\"v\":100}"},
         {"agg_window=1m&filter=100", "120 {\"v\":100}"},
@@ -123,7 +126,19 @@ Test(aggregation, T139_T143_mixed_values_and_plain_lists)
     put_ok(&store, BASE + 2, "[1,2]");
     put_ok(&store, BASE + 3, "{\"v\":200}");
     cr_expect_str_eq(range("agg_window=1m&agg_default=avg"), "60 {\"v\":150}");
+    cr_expect_str_eq(range("agg_window=1m&agg_fields=v:count%2Bsum%2Bmin%2Bmax%2Blast"),
+                     "60 {\"v_count\":3,\"v_last\":200,\"v_max\":200,\"v_min\":100,\"v_sum\":300}");
     cr_expect_not_null(strstr(store_get(&store, "/data/oldest?agg_window=1m").body, "[1,2]"));
+    cr_expect_str_eq(list(&store, "oldest?agg_window=1m&agg_default=avg"), list_all(&store));
+    /* The first value of a window says what the field is in it; null is a value. */
+    put_ok(&store, BASE + 60 * SECOND, "{\"v\":\"x\"}");
+    put_ok(&store, BASE + 61 * SECOND, "{\"v\":7}");
+    put_ok(&store, BASE + 120 * SECOND, "{\"v\":7}");
+    put_ok(&store, BASE + 121 * SECOND, "{\"v\":null}");
+    cr_expect_str_eq(range("agg_window=1m&agg_default=avg,count"),
+                     "60 {\"v_avg\":150,\"v_count\":3}; 120 {\"v\":7}; "
+                     "180 {\"v_avg\":7,\"v_count\":2}");
+    cr_expect_str_eq(range("agg_window=1m"), "60 {\"v\":200}; 120 {\"v\":7}; 180 {\"v\":null}");
 }
 
 Test(aggregation, T140_newest_comes_backwards_but_ascending_with_since)
@@ -234,8 +249,14 @@ Test(aggregation, a_window_that_is_over_is_sent_when_nothing_more_comes)
     const int64_t now = clock_ns(), end = now - now % SECOND + SECOND;
 
     ws_expect(ws, "caught_up");
-    put_ok(&store, now, "{\"v\":1}");
-    put_ok(&store, now + 1, "{\"v\":2}");
+    /* Together: a window is also over when nothing came for as long as it is. */
+    cr_assert_eq(CALL(.method = "POST", .path = text("/api/stores/%s/data/batch", store.name),
+                      .key = store.key, .type = "application/json",
+                      .body = text("[{\"timestamp\":%jd,\"data\":{\"v\":1}},"
+                                   "{\"timestamp\":%jd,\"data\":{\"v\":2}}]",
+                                   (intmax_t)now, (intmax_t)now + 1))
+                     .status,
+                 200);
     ws_expect(ws, text("data %jd {\"v_count\":2,\"v_sum\":3}", (intmax_t)end));
     cr_expect_geq(clock_ns(), end);
     cr_expect_str_eq(ws_word(ws, 2500), "silence");

@@ -2,7 +2,6 @@
 #include "tests/system/harness.h"
 
 #include <curl/curl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,12 +20,13 @@ file_in_site(const char *name)
     return text("%s/%s", site.root, name);
 }
 
-/* <name>.crt and <name>.key, signed by itself, for 127.0.0.1. */
+/* <name>.crt and <name>.key, signed by itself, for 127.0.0.1 and localhost. */
 static void
 make_certificate(const char *name)
 {
     cr_assert_eq(system(text("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 "
-                             "-nodes -days 30 -subj /CN=%s -addext subjectAltName=IP:127.0.0.1 "
+                             "-nodes -days 30 -subj /CN=%s "
+                             "-addext subjectAltName=IP:127.0.0.1,DNS:localhost "
                              "-keyout %s/%s.key -out %s/%s.crt 2>/dev/null",
                              name, site.root, name, site.root, name)),
                  0, "is openssl installed?");
@@ -166,135 +166,14 @@ ask(const struct store *store, int port, const char *method, const char *path, c
     return secure(port, method, text("/api/stores/%s%s", store->name, path), store->key, body);
 }
 
-/* ---- wss ---- */
-
-struct wss {
-    CURL *curl;
-    curl_socket_t fd;
-    size_t used;
-    char buffer[262144];
-};
-
-static void
-wss_send(struct wss *wss, const void *data, size_t bytes)
-{
-    const char *at = data;
-
-    while (bytes > 0) {
-        size_t n = 0;
-        const CURLcode code = curl_easy_send(wss->curl, at, bytes, &n);
-
-        cr_assert(code == CURLE_OK || code == CURLE_AGAIN, "%s", curl_easy_strerror(code));
-        if (code == CURLE_AGAIN)
-            poll(&(struct pollfd){.fd = wss->fd, .events = POLLOUT}, 1, 100);
-        at += n;
-        bytes -= n;
-    }
-}
-
-/* More bytes into the buffer; false when the connection ended. */
-static bool
-wss_receive(struct wss *wss)
-{
-    const int64_t until = clock_ms() + PATIENCE_MS;
-
-    for (;;) {
-        size_t n = 0;
-        const CURLcode code = curl_easy_recv(wss->curl, wss->buffer + wss->used,
-                                             sizeof wss->buffer - 1 - wss->used, &n);
-
-        if (code == CURLE_OK && n > 0) {
-            wss->used += n;
-            wss->buffer[wss->used] = '\0';
-            return true;
-        }
-        if (code != CURLE_AGAIN)
-            return false;
-        cr_assert(clock_ms() < until, "nothing came");
-        poll(&(struct pollfd){.fd = wss->fd, .events = POLLIN}, 1, 100);
-    }
-}
-
-static void
-wss_take(struct wss *wss, size_t bytes)
-{
-    wss->used -= bytes;
-    memmove(wss->buffer, wss->buffer + bytes, wss->used + 1);
-}
-
-static struct wss *
+static struct ws *
 wss_open(int port, const struct store *store, const char *path)
 {
-    struct wss *wss = calloc(1, sizeof *wss);
-    char *end, *request;
+    struct ws *ws = WS_OPEN(.port = port, .path = text("/api/stores/%s%s", store->name, path),
+                            .key = store->key, .ca_file = file_in_site("first.crt"));
 
-    keep(wss, free);
-    wss->curl = handle_for(port, "/", "first");
-    curl_easy_setopt(wss->curl, CURLOPT_CONNECT_ONLY, 1L);
-    cr_assert_eq(curl_easy_perform(wss->curl), CURLE_OK);
-    curl_easy_getinfo(wss->curl, CURLINFO_ACTIVESOCKET, &wss->fd);
-    request = text("GET /api/stores/%s%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-                   "Connection: Upgrade\r\nX-API-Key: %s\r\nSec-WebSocket-Version: 13\r\n"
-                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                   store->name, path, store->key);
-    wss_send(wss, request, strlen(request));
-    do
-        cr_assert(wss_receive(wss), "%s", wss->buffer);
-    while ((end = strstr(wss->buffer, "\r\n\r\n")) == NULL);
-    cr_assert_eq(strncmp(wss->buffer, "HTTP/1.1 101", 12), 0, "%s", wss->buffer);
-    wss_take(wss, (size_t)(end + 4 - wss->buffer));
-    return wss;
-}
-
-/* The payload of the next text frame; pongs are passed over. */
-static const char *
-wss_next(struct wss *wss)
-{
-    for (;;) {
-        const uint8_t *at = (const uint8_t *)wss->buffer;
-        size_t head = 2, bytes = 0;
-        bool is_whole = wss->used >= 2;
-        char *payload;
-
-        if (is_whole) {
-            bytes = at[1] & 127;
-            if (bytes == 126) {
-                head = 4;
-                bytes = wss->used >= 4 ? (size_t)at[2] << 8 | at[3] : SIZE_MAX / 2;
-            }
-            is_whole = wss->used >= head + bytes;
-        }
-        if (!is_whole) {
-            if (!wss_receive(wss))
-                return "end";
-            continue;
-        }
-        payload = text("%.*s", (int)bytes, wss->buffer + head);
-        if ((at[0] & 15) == 10) {
-            wss_take(wss, head + bytes);
-            continue;
-        }
-        wss_take(wss, head + bytes);
-        return payload;
-    }
-}
-
-/* A masked frame; the mask is 0. */
-static void
-wss_frame(struct wss *wss, int opcode, const char *payload)
-{
-    const size_t bytes = strlen(payload);
-    char frame[256] = {(char)(0x80 | opcode), (char)(0x80 | bytes)};
-
-    cr_assert_lt(bytes, 126);
-    memcpy(frame + 6, payload, bytes);
-    wss_send(wss, frame, 6 + bytes);
-}
-
-static void
-wss_close(struct wss *wss)
-{
-    curl_easy_cleanup(wss->curl);
+    cr_assert_not_null(ws, "%s", path);
+    return ws;
 }
 
 /* ---- what works ---- */
@@ -311,7 +190,7 @@ write_all_ways(int port)
 {
     struct store store = create(port, text("{\"name\":\"w%d\",\"num_blocks\":64}", port));
     struct store schema = create(port, text("{\"name\":\"s%d\",\"data_type\":\"schema\"}", port));
-    struct wss *wss;
+    struct ws *ws;
 
     expect_status(ask(&store, port, "POST", "/data", "{\"timestamp\":10,\"data\":{\"a\":1}}"), 201,
                   "insert");
@@ -319,10 +198,10 @@ write_all_ways(int port)
                       "[{\"timestamp\":20,\"data\":2},{\"timestamp\":30,\"data\":3}]"),
                   200, "batch");
     expect_status(ask(&store, port, "DELETE", "/data/time/20", NULL), 200, "delete");
-    wss = wss_open(port, &store, "/ws/write");
-    wss_frame(wss, 1, "{\"timestamp\":40,\"data\":4}");
-    cr_expect_not_null(strstr(wss_next(wss), "\"ack\""));
-    wss_close(wss);
+    ws = wss_open(port, &store, "/ws/write");
+    ws_tell(ws, "{\"timestamp\":40,\"data\":4}");
+    ws_expect(ws, "ack");
+    ws_close(ws);
     expect_status(ask(&schema, port, "PUT", "/schema",
                       "{\"fields\":[{\"index\":1,\"name\":\"f\",\"type\":\"int8\"}]}"),
                   200, "put schema");
@@ -394,11 +273,11 @@ Test(tls, a_stream_by_wss_while_its_client_keeps_talking)
 {
     const int port = site.queryd[0].port;
     struct store store = create(port, "{\"name\":\"wss\"}");
-    struct wss *wss = wss_open(port, &store, "/ws/read?from=0");
+    struct ws *ws = wss_open(port, &store, "/ws/read?from=0");
     struct line_client feeder;
     int n_sent = 0;
 
-    cr_assert_str_eq(wss_next(wss), "{\"type\":\"caught_up\"}");
+    ws_expect(ws, "caught_up");
     line_login(&feeder, &store);
     for (int round = 0; round < 100; round++) {
         for (int i = 0; i < 20; i++)
@@ -406,17 +285,15 @@ Test(tls, a_stream_by_wss_while_its_client_keeps_talking)
         for (int i = 0; i < 20; i++)
             cr_assert_not_null(line_read(&feeder));
         for (int i = 0; i < 20; i++)
-            wss_frame(wss, i % 2 == 0 ? 9 : 1, "are you there?");
+            ws_tell_frame(ws, i % 2 == 0 ? FRAME_PING : FRAME_TEXT, "are you there?", 14);
         for (int i = 0; i < 20; i++) {
-            const char *message = wss_next(wss);
+            const char *word = ws_word(ws, PATIENCE_MS);
 
-            cr_assert_not_null(strstr(message, text("\"data\":{\"n\":%d}", n_sent + i)), "%s",
-                               message);
+            cr_assert_not_null(strstr(word, text(" {\"n\":%d}", n_sent + i)), "%s", word);
         }
         n_sent += 20;
     }
     line_close(&feeder);
-    wss_close(wss);
 }
 
 /* ---- another certificate ---- */
@@ -435,10 +312,10 @@ Test(tls, a_signal_brings_another_certificate_and_leaves_connections_alone)
 {
     CURL *old = handle_for(site.queryd[0].port, "/health", "first");
     struct store store = create(site.queryd[0].port, "{\"name\":\"kept\"}");
-    struct wss *wss = wss_open(site.queryd[0].port, &store, "/ws/read");
+    struct ws *ws = wss_open(site.queryd[0].port, &store, "/ws/read");
     long n_connects = 0;
 
-    cr_assert_str_eq(wss_next(wss), "{\"type\":\"caught_up\"}");
+    ws_expect(ws, "caught_up");
     cr_assert_eq(perform(old)->status, 200);
     use_certificate("second");
     kill(site.queryd[0].pid, SIGHUP);
@@ -451,8 +328,8 @@ Test(tls, a_signal_brings_another_certificate_and_leaves_connections_alone)
     curl_easy_getinfo(old, CURLINFO_NUM_CONNECTS, &n_connects);
     cr_expect_eq(n_connects, 0, "the old connection was not used again");
     curl_easy_cleanup(old);
-    wss_frame(wss, 9, "still?");
-    wss_close(wss);
+    ws_tell_frame(ws, FRAME_CLOSE, "\x03\xe8", 2);
+    cr_expect_str_eq(ws_await_end(ws), "1000");
 }
 
 Test(tls, a_certificate_that_cannot_be_used_changes_nothing)
@@ -521,9 +398,9 @@ Test(tls, old_versions_and_plain_text_are_refused)
     answer = tcp_exchange(site.queryd[0].port, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 2000);
     cr_expect_null(strstr(answer, "200"), "%s", answer);
     cr_expect_eq(try_with("first"), CURLE_OK);
-    /* Handshakes that failed were never counted as connections. */
-    cr_expect_not_null(strstr(secure(site.queryd[0].port, "GET", "/metrics", NULL, NULL)->body,
-                              "\ntsstore_http_connections 1\n"));
+    /* Handshakes that failed were never counted as connections; the others are over, soon. */
+    AWAIT(PATIENCE_MS, strstr(secure(site.queryd[0].port, "GET", "/metrics", NULL, NULL)->body,
+                              "\ntsstore_http_connections 1\n") != NULL);
 }
 
 /* Starts with this pair, which must be refused with this text. */

@@ -155,6 +155,24 @@ Test(metrics, a_store_tells_where_it_stands)
 }
 
 /* 60 s of records fill a part of the ring; the whole ring takes in proportion longer. */
+Test(metrics, syncs_and_those_that_failed_are_counted)
+{
+    struct store careful = store_create("{\"name\":\"careful\",\"num_blocks\":64,"
+                                        "\"data_block_size\":256,\"sync\":\"each\"}");
+    const int port = site.ingestd.port;
+
+    put_ok(&careful, 1, "1");
+    cr_expect_geq(now_at(port, "tsstore_syncs_total{store=\"careful\"}"), 1);
+    cr_expect_eq(now_at(port, "tsstore_sync_failures_total{store=\"careful\"}"), 0);
+    cr_expect_eq(now_at(site.queryd[0].port, "tsstore_syncs_total{store=\"careful\"}"), -1,
+                 "it is not queryd that syncs");
+    cr_assert_eq(truncate(store_path(&careful, "data.tsdb"), 1000), 0);
+    cr_expect_neq(put(&careful, 2, "2").status, 201);
+    cr_expect_geq(now_at(port, "tsstore_sync_failures_total{store=\"careful\"}"), 1);
+    cr_assert_eq(CALL(.method = "DELETE", .path = "/api/stores/careful", .key = careful.key).status,
+                 200);
+}
+
 Test(metrics, seconds_until_overwrite_are_told_once_there_is_something_to_go_by)
 {
     const char *sample = text("tsstore_store_seconds_until_overwrite{store=\"%s\"}", store.name);
@@ -329,7 +347,7 @@ Test(metrics, a_head_that_is_too_large_is_told_so)
 Test(metrics, one_client_too_many_is_told_so)
 {
     int fds[80];
-    char answer[600] = "";
+    char answer[2048] = "";
 
     for (size_t i = 0; i < COUNTOF(fds); i++) {
         fds[i] = tcp_connect(site.queryd[0].port, 0);
@@ -355,33 +373,10 @@ Test(metrics, one_client_too_many_is_told_so)
 /* Who only listens has nothing long to say. */
 Test(metrics, a_long_message_on_a_read_stream_ends_it_with_1009)
 {
-    const int fd = tcp_connect(site.queryd[0].port, 0);
-    const char *request =
-        text("GET /api/stores/%s/ws/read HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-             "Connection: Upgrade\r\nX-API-Key: %s\r\nSec-WebSocket-Version: 13\r\n"
-             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-             store.name, store.key);
-    static const char head[] = "\x82\xff\0\0\0\0\0\1\0\1\0\0\0\0"; /* 65,537 bytes, mask 0 */
-    static const char close_1009[] = "\x88\x13\x03\xf1message too large";
-    char *payload = repeat('x', 65537), answer[1024];
-    size_t used = 0;
+    struct ws *ws = ws_read_open(&store, "");
 
-    cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
-    while (memmem(answer, used, "caught_up", 9) == NULL) {
-        const ssize_t n = recv(fd, answer + used, sizeof answer - used, 0);
-
-        cr_assert_gt(n, 0);
-        used += (size_t)n;
-    }
-    cr_assert_eq(send(fd, head, 14, MSG_NOSIGNAL), 14);
-    cr_assert_eq(send(fd, payload, 65537, MSG_NOSIGNAL), 65537);
-    used = 0;
-    while (used < sizeof close_1009 - 1) {
-        const ssize_t n = recv(fd, answer + used, sizeof answer - used, 0);
-
-        cr_assert_gt(n, 0);
-        used += (size_t)n;
-    }
-    cr_expect_arr_eq(answer, close_1009, sizeof close_1009 - 1);
-    close(fd);
+    ws_expect(ws, "caught_up");
+    ws_tell(ws, repeat('x', 65536));
+    ws_tell(ws, repeat('x', 65537));
+    cr_expect_str_eq(ws_await_end(ws), "1009 message too large");
 }

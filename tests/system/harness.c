@@ -341,6 +341,12 @@ process_said(const struct process *process, const char *what)
     return strstr(read_file(process->log), what) != NULL;
 }
 
+const char *
+process_log(const struct process *process)
+{
+    return read_file(process->log);
+}
+
 long
 process_rss_kib(const struct process *process)
 {
@@ -463,6 +469,7 @@ end_process(struct process *process)
     if (process->pid == 0)
         return;
     kill(process->pid, SIGTERM);
+    ws_hear_out(process->port);
     status = reap(process, PATIENCE_MS);
     cr_expect_eq(status, 0, "%s ended with status %d:\n%s", process->name, status,
                  read_file(process->log));

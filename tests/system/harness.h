@@ -81,6 +81,9 @@ bool process_is_alive(struct process *process);
 /* Whether its standard error has this text so far. */
 bool process_said(const struct process *process, const char *text);
 
+/* All of it. */
+const char *process_log(const struct process *process);
+
 /* Resident memory. */
 long process_rss_kib(const struct process *process);
 
@@ -214,19 +217,67 @@ const char *line_ask(struct line_client *client, const char *format, ...)
 
 /* ---- WebSocket ---- */
 
+/* One connection. It is read only while a function here is called. */
 struct ws;
 
-/* Connects to /ws/read of the store with its key: `query` is "from=0&…" or "". On queryd[0]. */
-struct ws *ws_read_open(const struct store *store, const char *query);
+struct ws_request {
+    const char *path;    /* with its query */
+    const char *key;     /* X-API-Key; NULL: none */
+    const char *ca_file; /* by TLS: the certificate must be for "localhost" and signed by this one;
+                          * NULL: without */
+    int port;            /* 0: queryd[0] */
+    int receive_bytes;   /* the kernel's buffer for it; 0: what the kernel likes */
+};
+
+/* NULL if the server answers, but does not take it. */
+struct ws *ws_open(const struct ws_request *request);
+#define WS_OPEN(...) ws_open(&(struct ws_request){__VA_ARGS__})
 struct ws *ws_open_at(int port, const char *path_and_query);
+struct ws *ws_open_tls(int port, const char *path_and_query, const char *ca_file);
+
+/* Connects to /ws/read of the store with its key, on queryd[0]; must succeed. `query` is
+ * "from=0&…" or "". */
+struct ws *ws_read_open(const struct store *store, const char *query);
+
+/* Takes its leave (1000), does not wait for an answer, and hangs up. */
 void ws_close(struct ws *ws);
 
-/* The next message, or NULL when the connection ended (*out_ended) or nothing came in time. */
+/* Sends one text message. */
+void ws_tell(struct ws *ws, const char *message);
+
+/* The next message, or NULL when the connection ended (*out_ended) or nothing came in time. Pings
+ * and the close are answered. */
 json_t *ws_next(struct ws *ws, int timeout_ms, bool *out_ended);
 
 /* The same as one word: "data 10 {"a":1}", "caught_up", "gap", "error <text>", "end", "silence". */
 const char *ws_word(struct ws *ws, int timeout_ms);
 #define ws_expect(ws, want) cr_expect_str_eq(ws_word((ws), PATIENCE_MS), (want))
+
+/* Waits until the server has hung up, passing over what still comes. Gives code and reason of its
+ * close, "1001 server stops", or "" if it went without a word. */
+const char *ws_await_end(struct ws *ws);
+
+enum {
+    FRAME_SILENCE = -2, /* nothing came in time */
+    FRAME_ENDED,        /* the connection ended */
+    FRAME_CONTINUED,
+    FRAME_TEXT,
+    FRAME_BINARY,
+    FRAME_CLOSE = 8,
+    FRAME_PING,
+    FRAME_PONG,
+};
+
+/* The next frame, whatever it is, unanswered. Gives its opcode, or one of the first two; its data
+ * is valid until the next call. Not amid a message in parts. */
+int ws_next_frame(struct ws *ws, int timeout_ms, const char **out_data, size_t *out_bytes);
+
+/* Sends a whole frame. */
+void ws_tell_frame(struct ws *ws, int opcode, const void *data, size_t bytes);
+
+/* Reads on at all connections to this port until the server ends them: a server that stops need not
+ * wait for who does not answer its close. */
+void ws_hear_out(int port);
 
 /* ---- bytes on a TCP connection ---- */
 
