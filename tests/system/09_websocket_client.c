@@ -22,7 +22,7 @@ TestSuite(websocket_client, .init = prepare, .fini = site_stop);
 struct server {
     int fd;
     int port;
-    const char *bytes; /* behind the handshake */
+    uint8_t script[200000]; /* behind the handshake */
     size_t n;
     bool is_dribbling; /* byte by byte */
     char heard[65536];
@@ -59,7 +59,7 @@ serve(void *arg)
     /* What comes first may come with the handshake. */
     send(fd, accepted, sizeof accepted - 1, MSG_NOSIGNAL | MSG_MORE);
     for (size_t i = 0; i < server->n; i += step)
-        send(fd, server->bytes + i, step, MSG_NOSIGNAL);
+        send(fd, server->script + i, step, MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
     while (hear(server, fd))
         continue;
@@ -93,22 +93,80 @@ end(struct server *server, struct ws *ws)
     close(server->fd);
 }
 
-#define BYTES(literal) .bytes = (literal), .n = sizeof(literal) - 1
-
-Test(websocket_client, joins_parts_and_answers_a_ping_between_them)
+/* The server will send one more frame; `first` has opcode and end. */
+static void
+add_frame(struct server *server, uint8_t first, const char *data)
 {
-    static const bool ways[] = {false, true};
+    const size_t bytes = strlen(data);
+    uint8_t *at = server->script + server->n;
 
-    for (size_t i = 0; i < COUNTOF(ways); i++) {
-        struct server server = {
-            BYTES("\x01\x02{\"\x89\x03yes\x00\x06type\":\x8a\x00\x80\x05\"gap\"\x00\x00"
-                  "\x81\x12{\"type\":\"reset\"   }"),
-            .is_dribbling = ways[i]};
+    *at++ = first;
+    if (bytes < 126) {
+        *at++ = (uint8_t)bytes;
+    } else {
+        const size_t n_length_bytes = bytes <= UINT16_MAX ? 2 : 8;
+
+        *at++ = n_length_bytes == 2 ? 126 : 127;
+        for (size_t i = n_length_bytes; i-- > 0;)
+            *at++ = (uint8_t)((uint64_t)bytes >> 8 * i);
+    }
+    memcpy(at, data, bytes);
+    server->n = (size_t)(at - server->script) + bytes;
+}
+
+static bool
+has_heard(const struct server *server, const char *frame, size_t bytes)
+{
+    return memmem(server->heard, server->n_heard, frame, bytes) != NULL;
+}
+
+Test(websocket_client, joins_parts_and_answers_what_comes_between_them)
+{
+    static struct server server;
+
+    for (int round = 0; round < 2; round++) {
         struct ws *ws;
 
-        server.n -= 22; /* see below */
+        server = (struct server){.is_dribbling = round == 1};
+        add_frame(&server, 0x01, "{\"ty");
+        add_frame(&server, 0x89, "\x12");
+        add_frame(&server, 0x00, "");
+        add_frame(&server, 0x8a, "nobody asked");
+        add_frame(&server, 0x80, "pe\":\"gap\"}");
+        add_frame(&server, 0x81, "{\"type\":\"reset\"}");
+        add_frame(&server, 0x88, "\x03\xe9");
         ws = open_to(&server);
-        (void)ws;
+        ws_expect(ws, "gap");
+        ws_expect(ws, "reset");
+        ws_expect(ws, "end");
+        ws_expect(ws, "end");
+        cr_expect_str_eq(ws_await_end(ws), "1001");
+        end(&server, ws);
+        /* Masked with 12 34 56 78. */
+        cr_expect(has_heard(&server, "\x8a\x81\x12\x34\x56\x78\0", 7));
+        cr_expect(has_heard(&server, "\x88\x82\x12\x34\x56\x78\x11\xdd", 8));
+        cr_expect_eq(server.n_heard, 15);
+    }
+}
+
+Test(websocket_client, takes_messages_of_any_length)
+{
+    static const int lengths[] = {100, 126, 65535, 65536, 120000};
+    static struct server server;
+
+    for (size_t i = 0; i < COUNTOF(lengths); i++) {
+        struct ws *ws;
+        json_t *message;
+
+        server = (struct server){0};
+        add_frame(&server, 0x81, text("[\"%s\"]", repeat('x', (size_t)lengths[i] - 4)));
+        add_frame(&server, 0x81, "[2]");
+        ws = open_to(&server);
+        message = ws_next(ws, PATIENCE_MS, NULL);
+        cr_expect_eq(json_string_length(json_array_get(message, 0)), lengths[i] - 4);
+        message = ws_next(ws, PATIENCE_MS, NULL);
+        cr_expect_eq(json_integer_value(json_array_get(message, 0)), 2);
+        cr_expect_str_eq(ws_await_end(ws), "", "it went without a word");
         end(&server, ws);
     }
 }
