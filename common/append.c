@@ -56,7 +56,8 @@ close_current(struct ts_store *store)
 
     /* release: who seals sees all of the block, and what was deleted from it so far. */
     atomic_store_explicit(word, TS_SLOT_CLOSED | promised, memory_order_release);
-    pthread_cond_signal(&store->seal_wanted);
+    if (ts_seal_is_for_thread(store, store->current))
+        pthread_cond_signal(&store->seal_wanted);
 }
 
 static bool

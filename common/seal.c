@@ -1,8 +1,12 @@
-/* seal.c - full open blocks become extents, in a thread beside the appends.
+/* seal.c - full open blocks become extents.
  *
- * An append that finds both open blocks full seals one itself, unless the thread is at it: on a
- * busy machine the thread may not get a processor for milliseconds, in which thousands of records
- * fit.
+ * What takes long, to compress a block or to wait for the disk, is for a thread beside the appends.
+ * To copy one is not: the bytes are in the cache of who appended them, and to fetch them into
+ * another processor's costs both of them more than the copy.
+ *
+ * An append that finds both open blocks full seals the older one itself, unless the thread is at
+ * it: on a busy machine the thread may not get a processor for milliseconds, in which thousands of
+ * records fit.
  */
 #include "common/store.h"
 
@@ -66,8 +70,11 @@ ts_slot_note_locked(struct ts_store *store, unsigned slot, uint32_t note)
     /* acq_rel: who seals sees what was done before the note, or this sees that it is too late. */
     while ((word & TS_SLOT_STATES) != TS_SLOT_FREE) {
         if (atomic_compare_exchange_weak_explicit(&store->slot_word[slot], &word, word | note,
-                                                  memory_order_acq_rel, memory_order_acquire))
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            if (note == TS_SLOT_PROMISED && (word & TS_SLOT_STATES) == TS_SLOT_CLOSED)
+                pthread_cond_signal(&store->seal_wanted); /* no append is to wait for that sync */
             return true;
+        }
     }
     return false;
 }
@@ -97,15 +104,21 @@ oldest_closed(const struct ts_store *store)
     return oldest;
 }
 
-/* Too much is in the ring that no sync has seen: recovery would have to look at all of it. */
+/* How much of the ring no sync has seen: recovery would have to look at all of it. */
+static uint64_t
+unsynced_bytes(const struct ts_store *store)
+{
+    if (store->view.options.sync_ms == TS_SYNC_NONE ||
+        store->view.geometry.ring_bytes <= TS_SMALL_RING_BYTES)
+        return 0;
+    return store->ring.head_pos -
+           atomic_load_explicit(&store->ring_synced_pos, memory_order_relaxed);
+}
+
 static bool
 is_sync_due(const struct ts_store *store)
 {
-    return store->view.options.sync_ms != TS_SYNC_NONE &&
-           store->view.geometry.ring_bytes > TS_SMALL_RING_BYTES &&
-           store->ring.head_pos -
-                   atomic_load_explicit(&store->ring_synced_pos, memory_order_relaxed) >
-               TS_UNSYNCED_BYTES;
+    return unsynced_bytes(store) > TS_UNSYNCED_BYTES;
 }
 
 /* Gives the slot back, whose block is in the ring. False if somebody left a note on it. */
@@ -114,9 +127,9 @@ try_free(struct ts_store *store, unsigned slot)
 {
     uint32_t closed = TS_SLOT_CLOSED;
 
-    /* seq_cst: see wake_waiting(). Includes the release of what is in the ring. */
+    /* release: who sees it FREE sees its block in the ring. */
     return atomic_compare_exchange_strong_explicit(&store->slot_word[slot], &closed, TS_SLOT_FREE,
-                                                   memory_order_seq_cst, memory_order_relaxed);
+                                                   memory_order_release, memory_order_relaxed);
 }
 
 /* try_free() with all that may be due before. The lock is held, and dropped meanwhile. */
@@ -139,20 +152,8 @@ free_noted_locked(struct ts_store *store, unsigned slot)
     /* As long as the slot was closed a delete marked it alone. */
     if (atomic_load_explicit(word, memory_order_acquire) & TS_SLOT_MARKED)
         ts_delete_again_locked(store, slot);
-    atomic_store_explicit(&store->slot_word[slot], TS_SLOT_FREE, memory_order_seq_cst);
+    atomic_store_explicit(&store->slot_word[slot], TS_SLOT_FREE, memory_order_release);
     return TS_OK;
-}
-
-static void
-wake_waiting(struct ts_store *store)
-{
-    /* seq_cst, as is making the slot FREE before: either this sees who waits, or who waits sees a
-     * slot that is FREE. Pairs with ts_seal_wait_locked(). */
-    if (atomic_load_explicit(&store->n_waiting, memory_order_seq_cst) == 0)
-        return;
-    pthread_mutex_lock(&store->lock);
-    pthread_cond_broadcast(&store->slot_freed);
-    pthread_mutex_unlock(&store->lock);
 }
 
 /* Seals one block and frees its slot. seal_lock is held. */
@@ -165,6 +166,11 @@ seal_one(struct ts_store *store, unsigned slot)
         atomic_store_explicit(&store->head_block_num,
                               ts_view_block_num(&store->view, store->ring.head_pos),
                               memory_order_relaxed);
+        atomic_store_explicit(&store->is_sync_near,
+                              unsynced_bytes(store) +
+                                      TS_HEAD_SLOTS * store->view.geometry.open_bytes >
+                                  TS_UNSYNCED_BYTES,
+                              memory_order_relaxed);
         if (is_sync_due(store) || !try_free(store, slot)) {
             pthread_mutex_lock(&store->lock);
             err = free_noted_locked(store, slot);
@@ -176,52 +182,55 @@ seal_one(struct ts_store *store, unsigned slot)
         atomic_store_explicit(&store->is_stuck, true, memory_order_relaxed);
         ts_store_fail_locked(store, err);
         pthread_mutex_unlock(&store->lock);
-        return;
     }
-    wake_waiting(store);
 }
 
-/* Seals the oldest, if seal_lock could be had. */
+/* Seals the oldest CLOSED slot and gives seal_lock back, which is held. */
 static bool
-seal_oldest(struct ts_store *store)
+seal_and_unlock(struct ts_store *store)
 {
     const int slot =
         atomic_load_explicit(&store->is_stuck, memory_order_relaxed) ? -1 : oldest_closed(store);
 
     if (slot >= 0)
         seal_one(store, (unsigned)slot);
+    pthread_mutex_unlock(&store->seal_lock);
+    /* seq_cst fence: either this sees who waits, or who waits gets seal_lock. Pairs with the fence
+     * in ts_seal_wait_locked(). To wake needs the lock, so it cannot come before the sleep. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&store->n_waiting, memory_order_relaxed) > 0) {
+        pthread_mutex_lock(&store->lock);
+        pthread_cond_broadcast(&store->slot_freed);
+        pthread_mutex_unlock(&store->lock);
+    }
     return slot >= 0;
 }
 
 bool
 ts_seal_next(struct ts_store *store)
 {
-    bool did_seal;
-
     pthread_mutex_lock(&store->seal_lock);
-    did_seal = seal_oldest(store);
-    pthread_mutex_unlock(&store->seal_lock);
-    return did_seal;
+    return seal_and_unlock(store);
 }
 
 enum ts_err
 ts_seal_wait_locked(struct ts_store *store, unsigned slot)
 {
+    atomic_fetch_add_explicit(&store->n_waiting, 1, memory_order_relaxed);
+    /* seq_cst fence: see seal_and_unlock(). */
+    atomic_thread_fence(memory_order_seq_cst);
     if (pthread_mutex_trylock(&store->seal_lock) == 0) {
-        pthread_mutex_unlock(&store->lock);
-        seal_oldest(store);
-        pthread_mutex_unlock(&store->seal_lock);
-        pthread_mutex_lock(&store->lock);
-    } else {
-        /* seq_cst: counted before the slot is looked at. Pairs with wake_waiting(), which needs the
-         * lock to wake, so that it cannot come between the look and the sleep. */
-        atomic_fetch_add_explicit(&store->n_waiting, 1, memory_order_seq_cst);
-        if ((atomic_load_explicit(&store->slot_word[slot], memory_order_seq_cst) &
-             TS_SLOT_STATES) == TS_SLOT_CLOSED &&
-            store->failed == TS_OK && !store->is_closing)
-            pthread_cond_wait(&store->slot_freed, &store->lock);
         atomic_fetch_sub_explicit(&store->n_waiting, 1, memory_order_relaxed);
+        pthread_mutex_unlock(&store->lock);
+        seal_and_unlock(store);
+        pthread_mutex_lock(&store->lock);
+        return ts_store_refuse_locked(store);
     }
+    /* Somebody is sealing, or about to say that it is done. */
+    if (ts_slot_state(store, slot) == TS_SLOT_CLOSED && store->failed == TS_OK &&
+        !store->is_closing)
+        pthread_cond_wait(&store->slot_freed, &store->lock);
+    atomic_fetch_sub_explicit(&store->n_waiting, 1, memory_order_relaxed);
     return ts_store_refuse_locked(store);
 }
 
@@ -242,7 +251,18 @@ relax(void)
 #endif
 }
 
-/* True if a slot was closed while this looked. */
+/* A hint, for who does not hold the lock: is there a slot that should not wait for an append? */
+static bool
+has_work(const struct ts_store *store)
+{
+    for (unsigned i = 0; i < TS_HEAD_SLOTS; i++) {
+        if (ts_slot_state(store, i) == TS_SLOT_CLOSED && ts_seal_is_for_thread(store, i))
+            return true;
+    }
+    return false;
+}
+
+/* True if there was work while this looked. */
 static bool
 stay_awake(const struct ts_store *store)
 {
@@ -250,7 +270,7 @@ stay_awake(const struct ts_store *store)
 
     do {
         for (int i = 0; i < 100; i++) {
-            if (is_any_closed(store))
+            if (has_work(store))
                 return true;
             relax();
         }
@@ -262,17 +282,27 @@ stay_awake(const struct ts_store *store)
 static bool
 sleep_until_wanted(struct ts_store *store)
 {
-    bool has_work;
+    bool is_wanted;
 
     pthread_mutex_lock(&store->lock);
     for (;;) {
-        has_work = store->failed == TS_OK && is_any_closed(store);
-        if (has_work || store->is_closing)
+        is_wanted =
+            store->failed == TS_OK && (store->is_closing ? is_any_closed(store) : has_work(store));
+        if (is_wanted || store->is_closing)
             break;
         pthread_cond_wait(&store->seal_wanted, &store->lock);
     }
     pthread_mutex_unlock(&store->lock);
-    return has_work;
+    return is_wanted;
+}
+
+bool
+ts_seal_is_for_thread(const struct ts_store *store, unsigned slot)
+{
+    /* relaxed: a promise that comes later wakes the thread itself. */
+    return store->view.options.codec != TS_CODEC_NONE ||
+           atomic_load_explicit(&store->slot_word[slot], memory_order_relaxed) & TS_SLOT_PROMISED ||
+           atomic_load_explicit(&store->is_sync_near, memory_order_relaxed);
 }
 
 void *
@@ -282,15 +312,16 @@ ts_sealer_main(void *arg)
     const bool may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
     int64_t before_ns = 0;
 
-    do {
-        while (ts_seal_next(store)) {
+    while (sleep_until_wanted(store)) {
+        bool is_awake = true;
+
+        while (is_awake && ts_seal_next(store)) {
             const int64_t now_ns = ts_monotonic_ns();
             const bool is_fast = may_spin && now_ns - before_ns < RHYTHM_NS;
 
             before_ns = now_ns;
-            if (is_fast && !stay_awake(store))
-                break;
+            is_awake = is_fast && stay_awake(store);
         }
-    } while (sleep_until_wanted(store));
+    }
     return NULL;
 }

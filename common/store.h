@@ -51,12 +51,12 @@ struct ts_store {
     /* guarded by seal_lock */
     struct ts_extent_writer writer;
 
-    /* Readers acquire, writers release: with the state goes what the block holds. Where two words
-     * must not pass each other (n_waiting) the order is seq_cst, and says so. */
+    /* Readers acquire, writers release: with the state goes what the block holds. */
     _Atomic uint32_t slot_word[TS_HEAD_SLOTS];
-    _Atomic uint32_t n_waiting;      /* threads that sleep until a slot is FREE */
+    _Atomic uint32_t n_waiting;      /* threads that wait for a slot; see seal_and_unlock() */
     _Atomic uint32_t head_block_num; /* relaxed; informative: where the next extent goes */
     _Atomic bool is_stuck;           /* relaxed; sealing failed, and will again */
+    _Atomic bool is_sync_near;       /* relaxed; the next block or the one after waits for a sync */
 
     pthread_mutex_t lock;
     pthread_cond_t seal_wanted, slot_freed, sync_wanted, synced;
@@ -114,6 +114,8 @@ bool ts_slot_note_locked(struct ts_store *store, unsigned slot, uint32_t note);
 
 /* seal.c */
 void *ts_sealer_main(void *store);
+/* True if a CLOSED slot should not wait for the next append that needs it. */
+bool ts_seal_is_for_thread(const struct ts_store *store, unsigned slot);
 /* Seals the oldest CLOSED slot, if there is one. No lock is held. */
 bool ts_seal_next(struct ts_store *store);
 /* Waits, or seals it itself, until a slot that was CLOSED may be FREE. The lock is held, and
