@@ -51,7 +51,8 @@ static const struct {
 /* Ids are numbers: nothing that was acknowledged may be missing at the new end, none may be there
  * twice, none be anything else. At most the one record that was being appended may be more. */
 static void
-check_survivors(uint64_t n_before, uint64_t n_acknowledged, uint64_t *out_next_id)
+check_survivors(uint64_t n_before, uint64_t n_acknowledged, bool may_be_empty,
+                uint64_t *out_next_id)
 {
     struct ts_store *store = must_open(STORE);
     struct ts_recovery recovery;
@@ -66,6 +67,10 @@ check_survivors(uint64_t n_before, uint64_t n_acknowledged, uint64_t *out_next_i
     cr_assert_not(walk.is_wrong);
     cr_assert_eq(walk.n_damaged, 0, "%s", walk.text);
     cr_assert_eq(walk.n_records, state.next_no - state.oldest_no);
+    /* Killed while a record as large as the ring was being written: all the others had made room.
+     */
+    if (walk.n_records == 0 && may_be_empty)
+        walk.last_no = state.next_no - 1;
     cr_assert_eq(walk.last_no, state.next_no - 1);
     cr_assert(walk.last_no == n_before + n_acknowledged ||
                   walk.last_no == n_before + n_acknowledged + 1,
@@ -104,7 +109,8 @@ Test(recover, nothing_acknowledged_is_lost_and_nothing_is_there_twice_after_a_ki
             waitpid(child, NULL, 0);
             cr_assert_geq(atomic_load(&progress->n_acknowledged), goal, "%s: the child ended",
                           geometries[g].label);
-            check_survivors(next_id - 1, atomic_load(&progress->n_acknowledged), &next_id);
+            check_survivors(next_id - 1, atomic_load(&progress->n_acknowledged), max <= 8192,
+                            &next_id);
         }
         remove_tree(AT_FDCWD, file_path(STORE, ""));
     }
