@@ -151,7 +151,7 @@ Test(websocket_client, joins_parts_and_answers_what_comes_between_them)
 
 Test(websocket_client, takes_messages_of_any_length)
 {
-    static const int lengths[] = {100, 126, 65535, 65536, 120000};
+    static const size_t lengths[] = {100, 126, 65535, 65536, 120000};
     static struct server server;
 
     for (size_t i = 0; i < COUNTOF(lengths); i++) {
@@ -159,7 +159,7 @@ Test(websocket_client, takes_messages_of_any_length)
         json_t *message;
 
         server = (struct server){0};
-        add_frame(&server, 0x81, text("[\"%s\"]", repeat('x', (size_t)lengths[i] - 4)));
+        add_frame(&server, 0x81, text("[\"%s\"]", repeat('x', lengths[i] - 4)));
         add_frame(&server, 0x81, "[2]");
         ws = open_to(&server);
         message = ws_next(ws, PATIENCE_MS, NULL);
