@@ -4,11 +4,14 @@
  *   memcpy     the same lines, nothing else: what memory gives.
  *   bare ring  the least that a ring of records can do: a line of 64 to 127 bytes, an index entry
  *              of 16 bytes, a release store of the head. No checksum, no second thread, no order.
- * One row is neither: the copy and the checksum of a record, without a store around them.
+ * Two rows are neither, without a store around them: the copy and the checksum of a record; and all
+ * that a record goes through with codec none, which is copied and summed up twice: into an open
+ * block, and with the block into the ring.
  * Each round measures the peer next to the store; a ratio is the median of the rounds' ratios.
  * Records carry times of the caller's; one row shows what it costs when the store looks at its
  * clock. An append costs a thread's time twice: once to append, once, beside it, to seal; both
  * are told, because on a machine that does other things too they are steadier than the rate. */
+#include "common/checksum.h"
 #include "common/store.h"
 #include "tests/rig/measure.h"
 
@@ -153,6 +156,36 @@ copy_and_sum_chunk(uint8_t *base, const struct line *lines, size_t *at)
     }
 }
 
+/* An open block of 64 KiB, then the same bodies in one piece, then these in the ring. */
+static void
+open_and_seal_chunk(uint8_t *base, const struct line *lines, size_t *at)
+{
+    enum { OPEN_BYTES = 65536, HEADER_BYTES = 24, RECORD_BYTES = HEADER_BYTES + LINE_BYTES };
+    static uint8_t open[OPEN_BYTES], block[OPEN_BYTES];
+    const unsigned per_block = OPEN_BYTES / (RECORD_BYTES + sizeof(uint32_t));
+    const size_t block_bytes = sizeof(uint64_t) + (size_t)per_block * LINE_BYTES;
+    uint64_t sum;
+
+    for (unsigned i = 0; i < CHUNK_RECORDS; i += per_block) {
+        for (unsigned j = 0; j < per_block; j++) {
+            uint8_t *const record = open + (size_t)j * RECORD_BYTES;
+
+            memcpy(record + HEADER_BYTES, lines[(i + j) % N_LINES].text, LINE_BYTES);
+            sum = ts_record_checksum(1, i + j, i + j, 0, record + HEADER_BYTES, LINE_BYTES);
+            memcpy(record, &sum, sizeof sum);
+        }
+        for (unsigned j = 0; j < per_block; j++)
+            memcpy(block + sizeof sum + (size_t)j * LINE_BYTES,
+                   open + (size_t)j * RECORD_BYTES + HEADER_BYTES, LINE_BYTES);
+        sum = ts_checksum(block + sizeof sum, block_bytes - sizeof sum, 1);
+        memcpy(block, &sum, sizeof sum);
+        if (*at + block_bytes > RING_BYTES)
+            *at = 0;
+        memcpy(base + *at, block, block_bytes);
+        *at += block_bytes;
+    }
+}
+
 typedef void (*chunk_fn)(uint8_t *base, const struct line *lines, size_t *at);
 
 /* Copies for `seconds`; records per second. */
@@ -289,7 +322,7 @@ run_variant(const char *dir, uint8_t *peer_base, const struct variant *variant, 
 }
 
 static void
-run_sum(uint8_t *base)
+run_bound(uint8_t *base, const char *what, chunk_fn chunk)
 {
     const double seconds = (double)env_number("BENCH_MS", 500) / 1000;
     struct rounds rounds = {0};
@@ -297,9 +330,9 @@ run_sum(uint8_t *base)
     for (int i = 0; i < ROUNDS; i++) {
         const double peer = run_peer(base, copy_chunk, equal_lines, seconds) / 1e6;
 
-        rounds_add(&rounds, run_peer(base, copy_and_sum_chunk, equal_lines, seconds) / 1e6, peer);
+        rounds_add(&rounds, run_peer(base, chunk, equal_lines, seconds) / 1e6, peer);
     }
-    ROUNDS_ROW(&rounds, .what = "no store: copy and checksum", .unit = "M/s", .peer = "memcpy");
+    ROUNDS_ROW(&rounds, .what = what, .unit = "M/s", .peer = "memcpy");
 }
 
 int
@@ -311,7 +344,8 @@ main(int argc, char **argv)
     make_lines(equal_lines, LINE_BYTES);
     make_lines(mixed_lines, 0);
     peer_base = map_warm(dir);
-    run_sum(peer_base);
+    run_bound(peer_base, "no store: copy and checksum", copy_and_sum_chunk);
+    run_bound(peer_base, "no store: open block, then ring", open_and_seal_chunk);
     for (unsigned i = 0; i < COUNTOF(variants); i++) {
         if (argc < 2 || strstr(variants[i].what, argv[1]) != NULL)
             run_variant(dir, peer_base, &variants[i], i);
