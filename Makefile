@@ -25,8 +25,9 @@ PROGRAMS := ingestd queryd tsstore
 # What civetweb needs for TLS; found beside the programs, in ../lib/tsstore. See daemon/tls_shim/.
 SHIMS    := libcrypto.so libssl.so
 # The engine alone: what reads a configuration, knows keys or logs stays with the daemons.
-LIBRARY_FILES := append create cursor delete embed error extent filter head index json locate map \
-                 meta options recover recover_ring recover_slots reset ring seal store sync text view
+LIBRARY_FILES := append checksum_avx2 create cursor delete embed error extent filter head index json \
+                 locate map meta options recover recover_ring recover_slots reset ring seal store \
+                 sync text view
 
 sources  = $(filter-out %/main.c,$(wildcard $(1)/*.c))
 objects  = $(patsubst %.c,$(O)/%.o,$(1))
@@ -123,6 +124,9 @@ bench-bins: $(BENCH_BINS)
 $(O)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,cc) $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# For processors that have it; common/checksum.h looks.
+$(O)/common/checksum_avx2.o: ALL_CFLAGS += $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mavx2)
 
 # Taken in by the assembler, which writes no dependencies.
 $(O)/cli/swagger_page.o: cli/swagger.html

@@ -229,13 +229,12 @@ gather_fresh(struct ts_extent_writer *writer, const struct ts_open_block *block,
     uint32_t at = TS_SLOT_HEADER_BYTES, end = 0;
 
     for (uint32_t i = 0; i < block->count; i++) {
-        struct ts_slot_record record;
-        uint32_t bytes, flags;
+        /* A struct ts_slot_record by its words, as head.c puts them there. */
+        const uint64_t time_word = ts_load_u64(base + at);
+        const uint32_t bytes = TS_RECORD_BYTES(ts_load_u32(base + at + 8));
+        const uint32_t flags = ts_load_u32(base + at + 20);
 
-        ts_copy_out(&record, base + at, sizeof record);
-        bytes = TS_RECORD_BYTES(record.bytes);
-        flags = atomic_load_explicit(&record.flags, memory_order_relaxed); /* our own copy */
-        at += (uint32_t)sizeof record;
+        at += (uint32_t)sizeof(struct ts_slot_record);
         if (bytes > block->body_bytes - end || TS_PAD8(bytes) > block->used_bytes - at ||
             (flags & ~TS_RECORD_DELETED) != 0)
             return false;
@@ -244,7 +243,7 @@ gather_fresh(struct ts_extent_writer *writer, const struct ts_open_block *block,
         ts_copy_out(bodies + end, base + at, bytes);
         at += (uint32_t)TS_PAD8(bytes);
         end += bytes;
-        times[i] = record.time_ns;
+        times[i] = (int64_t)time_word;
         ends[i] = end;
     }
     writer->n_damaged = 0;

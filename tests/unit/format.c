@@ -176,6 +176,24 @@ Test(format, the_fields_of_each_struct_fill_it)
     }
 }
 
+/* Whichever way a block is hashed on this processor: the library's own function is the judge. */
+Test(format, the_hash_is_xxh3_at_every_length)
+{
+    static uint8_t bytes[70000];
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (size_t n = 0; n < 3000; n++)
+        cr_assert_eq(ts_hash(bytes + n % 9, n), XXH3_64bits(bytes + n % 9, n), "%zu", n);
+    for (size_t n = 65000; n < 65600; n++)
+        cr_assert_eq(ts_hash(bytes, n), XXH3_64bits(bytes, n), "%zu", n);
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2"))
+        for (size_t n = 0; n < 3000; n++)
+            cr_assert_eq(ts_hash_avx2(bytes, n), XXH3_64bits(bytes, n), "%zu", n);
+#endif
+}
+
 /* The page's formulas, written down again: a second reader has nothing else. */
 Test(format, checksums_and_words_are_as_the_page_says)
 {
