@@ -249,3 +249,71 @@ Test(extent, impossible_headers_and_columns_are_refused_whatever_the_checksum_sa
             }
     }
 }
+
+/* ---- blocks that cannot have decayed ---- */
+
+static struct ts_slot_record *
+slot_record(uint32_t idx)
+{
+    return (void *)(slot + ts_slot_record_off(open_block.slot, OPEN_BYTES, idx));
+}
+
+Test(extent, a_fresh_block_becomes_the_same_bytes_without_the_check, .fini = free_all)
+{
+    rng_start();
+    for (int round = 0; round < 400; round++) {
+        const enum ts_codec codec = rng_below(2) ? TS_CODEC_ZSTD : TS_CODEC_NONE;
+        const struct ts_slot_look look =
+            fill(1 + (uint32_t)rng_below(200), (uint32_t)rng_below(300));
+        size_t bytes;
+        uint8_t *checked;
+
+        for (uint32_t i = 0; i < look.count; i++)
+            if (rng_below(10) == 0)
+                slot_record(i)->flags = TS_RECORD_DELETED;
+        cr_assert_eq(ts_extent_from_slot(&writer, open_block.slot, OPEN_BYTES, &look, codec, SEED),
+                     TS_OK);
+        bytes = writer.extent_bytes;
+        checked = malloc(bytes);
+        memcpy(checked, writer.extent, bytes);
+        cr_assert_eq(ts_extent_from_fresh(&writer, &open_block, 0, codec), TS_OK);
+        cr_assert_eq(writer.extent_bytes, bytes);
+        cr_assert_eq(memcmp(writer.extent, checked, bytes), 0);
+        cr_assert_eq(writer.min_time_ns, 1000);
+        cr_assert_eq(writer.max_time_ns, look.count * 1000);
+        free(checked);
+    }
+}
+
+/* Bytes of the mapping that are not what their writer left: whoever they come from, no length among
+ * them leads out of the block, and the records are checked after all. */
+Test(extent, a_fresh_block_with_impossible_lengths_is_checked_after_all, .fini = free_all)
+{
+    static const uint32_t lengths[] = {0, 1, 8, 300, 4000, 4096, 70000, 0x7fffffff, UINT32_MAX};
+
+    rng_start();
+    for (size_t i = 0; i < COUNTOF(lengths); i++) {
+        for (uint32_t idx = 0; idx < 60; idx += 59) {
+            const struct ts_slot_look look = fill(60, 20);
+
+            cr_assert_eq(look.count, 60u);
+            if (slot_record(idx)->bytes == lengths[i])
+                continue;
+            slot_record(idx)->bytes = lengths[i];
+            cr_assert_eq(ts_extent_from_fresh(&writer, &open_block, 0, TS_CODEC_NONE), TS_OK);
+            cr_expect_eq(writer.n_damaged, 1u, "length %u of record %u: %u damaged", lengths[i],
+                         idx, writer.n_damaged);
+            cr_assert_eq(decode(look.count), TS_OK, "%s", ts_error_text());
+            cr_expect(ts_block_is_damaged(&block, idx));
+        }
+    }
+}
+
+Test(extent, a_fresh_block_that_became_zeros_is_damaged, .fini = free_all)
+{
+    rng_start();
+    fill(60, 20);
+    memset(slot, 0, OPEN_BYTES);
+    cr_assert_eq(ts_extent_from_fresh(&writer, &open_block, 0, TS_CODEC_NONE), TS_OK);
+    cr_expect_eq(writer.n_damaged, 60u);
+}

@@ -14,6 +14,7 @@ TestSuite(recover, .init = scratch_start, .fini = scratch_end, .timeout = 120);
 /* Counted by the child after each append that returned; survives it. */
 struct progress {
     _Atomic uint64_t n_acknowledged;
+    _Atomic size_t in_flight_bytes; /* of the record that is being appended */
 };
 
 static void
@@ -29,6 +30,7 @@ append_for_ever(struct progress *progress, uint64_t next_id, size_t max_bytes)
         const size_t n = rng_below(50) == 0 ? rng_below(max_bytes + 1) : rng_below(60);
 
         record_fill(next_id, bytes, n);
+        atomic_store_explicit(&progress->in_flight_bytes, n, memory_order_release);
         if (ts_store_append(store, (int64_t)next_id, bytes, n, NULL) != TS_OK)
             _exit(2);
         next_id++;
@@ -51,12 +53,13 @@ static const struct {
 /* Ids are numbers: nothing that was acknowledged may be missing at the new end, none may be there
  * twice, none be anything else. At most the one record that was being appended may be more. */
 static void
-check_survivors(uint64_t n_before, uint64_t n_acknowledged, bool may_be_empty,
-                uint64_t *out_next_id)
+check_survivors(uint64_t n_before, const struct progress *progress, uint64_t *out_next_id)
 {
     struct ts_store *store = must_open(STORE);
     struct ts_recovery recovery;
     struct ts_state state;
+    const uint64_t n_acknowledged = atomic_load(&progress->n_acknowledged);
+    const struct ts_geometry *g = &store->view.geometry;
     struct walk walk;
 
     ts_store_recovery(store, &recovery);
@@ -67,10 +70,16 @@ check_survivors(uint64_t n_before, uint64_t n_acknowledged, bool may_be_empty,
     cr_assert_not(walk.is_wrong);
     cr_assert_eq(walk.n_damaged, 0, "%s", walk.text);
     cr_assert_eq(walk.n_records, state.next_no - state.oldest_no);
-    /* Killed while a record as large as the ring was being written: all the others had made room.
-     */
-    if (walk.n_records == 0 && may_be_empty)
+    if (walk.n_records == 0) {
+        /* Killed while a record was written into the ring that leaves no room there for another:
+         * the rest had made way. Nothing else empties a store. */
+        const size_t bytes = atomic_load(&progress->in_flight_bytes);
+
+        cr_assert(bytes > ts_slot_max_body(g->open_bytes) &&
+                      2 * ts_extent_raw_bytes(1, bytes) > g->ring_bytes,
+                  "empty, and a record of %zu bytes was being written", bytes);
         walk.last_no = state.next_no - 1;
+    }
     cr_assert_eq(walk.last_no, state.next_no - 1);
     cr_assert(walk.last_no == n_before + n_acknowledged ||
                   walk.last_no == n_before + n_acknowledged + 1,
@@ -109,8 +118,7 @@ Test(recover, nothing_acknowledged_is_lost_and_nothing_is_there_twice_after_a_ki
             waitpid(child, NULL, 0);
             cr_assert_geq(atomic_load(&progress->n_acknowledged), goal, "%s: the child ended",
                           geometries[g].label);
-            check_survivors(next_id - 1, atomic_load(&progress->n_acknowledged), max <= 8192,
-                            &next_id);
+            check_survivors(next_id - 1, progress, &next_id);
         }
         remove_tree(AT_FDCWD, file_path(STORE, ""));
     }

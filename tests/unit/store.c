@@ -501,9 +501,11 @@ Test(store, a_deleted_record_is_gone_for_every_reader_and_after_reopening)
     ts_view_close(view);
 }
 
-Test(store, deletes_beside_the_sealer_are_not_forgotten)
+static void
+delete_while_sealing(enum ts_codec codec)
 {
-    struct ts_store *store = must_create(STORE, plain());
+    const struct ts_options options = small_options(16, 512, codec, TS_SYNC_NONE);
+    struct ts_store *store = must_create(STORE, &options);
     uint64_t n_deleted = 0;
     struct walk walk;
     struct ts_state state;
@@ -527,6 +529,58 @@ Test(store, deletes_beside_the_sealer_are_not_forgotten)
         cr_assert(no + 1 < state.next_no || left == 0, "%ju too many", (uintmax_t)left);
     }
     must_close(store);
+}
+
+/* Compression is the sealing thread's: the deletes come while it is at the block. */
+Test(store, deletes_beside_the_sealer_are_not_forgotten)
+{
+    delete_while_sealing(TS_CODEC_ZSTD);
+}
+
+Test(store, deletes_from_blocks_that_the_next_append_seals_are_not_forgotten)
+{
+    delete_while_sealing(TS_CODEC_NONE);
+}
+
+/* ---- decay ---- */
+
+/* Fills a block, spoils its first record where it lies in the file, and has it sealed. */
+static uint64_t
+count_damaged_after_decay(bool is_old, bool is_recovered)
+{
+    const struct ts_options options = small_options(64, 4096, TS_CODEC_NONE, TS_SYNC_NONE);
+    struct ts_store *store = must_create(STORE, &options);
+    struct ts_open_block *block;
+    struct walk walk;
+
+    must_append_run(store, 1, 20, 30);
+    if (is_recovered) {
+        ts_store_abandon(store);
+        store = must_open(STORE);
+    }
+    block = &store->block[store->current];
+    ((uint8_t *)block->slot)[TS_SLOT_HEADER_BYTES + sizeof(struct ts_slot_record)] ^= 1;
+    if (is_old)
+        block->opened_ns -= INT64_C(2000000000);
+    pthread_mutex_lock(&store->lock);
+    cr_assert_eq(ts_store_drain_locked(store), TS_OK);
+    pthread_mutex_unlock(&store->lock);
+    must_append(store, 21, 21, 30); /* elsewhere than the readers may still look */
+    ts_store_abandon(store);
+    store = must_open(STORE);
+    walk = walk_view(ts_store_view(store), 0, false);
+    must_close(store);
+    return walk.n_damaged;
+}
+
+Test(store, a_record_that_decayed_in_an_old_block_is_told_and_not_sealed_as_good)
+{
+    cr_expect_eq(count_damaged_after_decay(true, false), 1u);
+}
+
+Test(store, a_record_that_decayed_after_recovery_is_told_and_not_sealed_as_good)
+{
+    cr_expect_eq(count_damaged_after_decay(false, true), 1u);
 }
 
 /* ---- files that are taken away ---- */
