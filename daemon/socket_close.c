@@ -4,6 +4,7 @@
 #include "common/log.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -79,8 +80,23 @@ await(struct closing *closing, unsigned wait_ms)
     return is_closed;
 }
 
+/* What is in use until the process ends is referred to until then: else it would be a leak. A
+ * daemon closes two sockets in its life. */
+static _Atomic(void *) in_use[8];
+
+static void
+keep_referred(void *used)
+{
+    for (size_t i = 0; used != NULL && i < sizeof in_use / sizeof in_use[0]; i++) {
+        void *nothing = NULL;
+
+        if (atomic_compare_exchange_strong(&in_use[i], &nothing, used))
+            return;
+    }
+}
+
 bool
-socket_close_by(int (*close)(nng_socket socket), nng_socket socket, unsigned wait_ms)
+socket_close_by(int (*close)(nng_socket socket), nng_socket socket, void *used, unsigned wait_ms)
 {
     struct closing *closing = closing_new(close, socket);
     pthread_t closer;
@@ -97,12 +113,13 @@ socket_close_by(int (*close)(nng_socket socket), nng_socket socket, unsigned wai
         return true;
     }
     pthread_detach(closer);
+    keep_referred(used);
     ts_log(TS_LOG_WARNING, "nng does not close a socket; it ends with the process");
     return false;
 }
 
 bool
-socket_close(nng_socket socket)
+socket_close(nng_socket socket, void *used)
 {
-    return socket_close_by(nng_close, socket, SOCKET_CLOSE_MS);
+    return socket_close_by(nng_close, socket, used, SOCKET_CLOSE_MS);
 }

@@ -15,10 +15,11 @@
 #define SOCKET_CLOSE_MS 1000
 
 /* False, and a line in the log, if it was not closed in SOCKET_CLOSE_MS: it dies with the process,
- * and so must all that its callbacks use. */
-bool socket_close(nng_socket socket);
+ * and so must `used`, what its callbacks use; a reference to that is kept here. */
+bool socket_close(nng_socket socket, void *used);
 
 /* The same with another function than nng_close(), and another patience. */
-bool socket_close_by(int (*close)(nng_socket socket), nng_socket socket, unsigned wait_ms);
+bool socket_close_by(int (*close)(nng_socket socket), nng_socket socket, void *used,
+                     unsigned wait_ms);
 
 #endif

@@ -292,7 +292,7 @@ in_control_stop(struct in_control *in)
         if (in->workers[i].send != NULL)
             nng_aio_free(in->workers[i].send);
     }
-    if (!socket_close(in->socket))
+    if (!socket_close(in->socket, in))
         return;
     executed_free(in->executed);
     free(in);

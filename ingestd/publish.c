@@ -67,7 +67,7 @@ publish_close(struct publish *publish)
 {
     if (publish == NULL)
         return;
-    if (!socket_close(publish->socket))
+    if (!socket_close(publish->socket, publish))
         return;
     if (publish->timer_fd >= 0)
         close(publish->timer_fd);

@@ -192,7 +192,7 @@ forward_close(struct forward *forward)
         return;
     while (forward->n_spares > 0)
         line_close(&forward->spares[--forward->n_spares]);
-    if (forward->has_socket && !socket_close(forward->socket))
+    if (forward->has_socket && !socket_close(forward->socket, forward))
         return;
     pthread_cond_destroy(&forward->connected);
     pthread_mutex_destroy(&forward->lock);

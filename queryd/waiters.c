@@ -207,7 +207,7 @@ waiters_close(struct waiters *waiters)
     }
     if (waiters->aio != NULL)
         nng_aio_stop(waiters->aio);
-    if (waiters->has_socket && !socket_close(waiters->socket))
+    if (waiters->has_socket && !socket_close(waiters->socket, waiters))
         return;
     if (waiters->aio != NULL)
         nng_aio_free(waiters->aio);
